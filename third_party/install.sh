@@ -180,7 +180,7 @@ link_headers() {
   local entry library file
   rm -rf "$dir/include"
   for entry in vulkan-headers:vulkan vulkan-headers:vk_video shaderc:shaderc doctest:doctest cli11:CLI json:nlohmann \
-    stb:stb xxhash:xxhash.h xxhash:xxh3.h eigen:eigen3/Eigen volk:volk.h vma:vk_mem_alloc.h spirv-headers:spirv; do
+    stb:stb xxhash:xxhash.h xxhash:xxh3.h eigen:eigen3/Eigen volk:volk.h volk:volk.c vma:vk_mem_alloc.h spirv-headers:spirv; do
     library=${entry%:*} file=${entry#*:}
     [[ -e $dir/usr/include/$file ]] || continue
     mkdir -p "$dir/include/$library"
