@@ -1,0 +1,64 @@
+// Devices: listing, choosing, and what a host must enable so that a path can run.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <vulkan/vulkan_core.h>
+
+#include "vkattn/result.h"
+
+namespace vkattn {
+
+struct DeviceInfo {
+    VkPhysicalDevice handle = VK_NULL_HANDLE;
+    std::string name;                       // VkPhysicalDeviceProperties::deviceName
+    std::string driver;                     // driverName and driverInfo, for reports
+    VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
+    uint32_t api_version = 0;
+    uint32_t vendor_id = 0;
+    VkDriverId driver_id = static_cast<VkDriverId>(0);
+};
+
+// The instance's devices, best first: discrete, integrated, virtual, other, then software (lavapipe before SwiftShader).
+// The order is stable; an index into it is what choose_device and `--device N` mean. Vulkan 1.1 or later only.
+Result<std::vector<DeviceInfo>> list_devices(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr);
+
+// "" the first; "2" by index; "gpu", "discrete", "integrated", "cpu" by kind; anything else: the first whose name or driver
+// contains it, case-insensitive. An error lists the devices.
+Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_view selector);
+
+// Features that unlock paths. All are optional: without any, the scalar path runs through descriptors.
+struct Features {
+    bool buffer_device_address = false;     // ADDRESSING address
+    bool subgroup_size_control = false;     // full subgroups can be required
+    bool scalar_subgroup = false;           // basic and shuffle operations in compute
+    bool preserve_nan_f32 = false;          // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;               // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+};
+
+// What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
+struct Requirements {
+    Features features;
+    std::vector<const char*> extensions;
+    std::vector<std::string> reasons;       // "address flavour: bufferDeviceAddress is not offered" ...
+};
+Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr, VkPhysicalDevice physical_device);
+
+// The pNext chain that enables `features`, for VkDeviceCreateInfo::pNext. Not movable: the structures point at each other.
+class FeatureChain {
+  public:
+    explicit FeatureChain(const Features& features);
+    FeatureChain(const FeatureChain&) = delete;
+    FeatureChain& operator=(const FeatureChain&) = delete;
+    const void* head() const { return &features2_; }
+
+  private:
+    VkPhysicalDeviceFeatures2 features2_{};
+    VkPhysicalDeviceBufferDeviceAddressFeatures address_{};
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
+};
+
+}  // namespace vkattn

@@ -1,0 +1,206 @@
+// vkattn's engine: plan, bind, record. The host owns the device, the buffers, the command buffers and the submits.
+//
+//   auto engine  = Engine::create(host, {.compiler = compiler.get()});
+//   auto plan    = engine->plan({.max_shape = shape, .head_dim = 64, .mask = causal()});   // chooses, compiles; any thread
+//   auto args    = plan->make_args({.shape = shape});                                     // checked values of one call
+//   auto binding = plan->bind(buffers);                                                   // descriptor set or addresses
+//   plan->record(command_buffer, *binding, *args);                                        // cannot fail, allocate or wait
+//
+// Threads: Engine is internally synchronised; Plan, Binding and Args are immutable and shared; record is per command buffer.
+// Lifetime: the Engine outlives its plans, a plan its bindings, plans and bindings outlive execution.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <vulkan/vulkan_core.h>
+
+#include "vkattn/block_mask.h"
+#include "vkattn/device.h"
+#include "vkattn/mask.h"
+#include "vkattn/result.h"
+#include "vkattn/types.h"
+
+namespace vkattn {
+
+class ShaderCompiler;
+
+// A device that the host made. Every handle stays the host's.
+struct HostDevice {
+    uint32_t struct_size = sizeof(HostDevice);
+    VkInstance instance = VK_NULL_HANDLE;
+    VkPhysicalDevice physical_device = VK_NULL_HANDLE;
+    VkDevice device = VK_NULL_HANDLE;
+    PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
+    const VkAllocationCallbacks* allocator = nullptr;
+    VkPipelineCache pipeline_cache = VK_NULL_HANDLE;
+    Features enabled;                       // what the host enabled; a subset of requirements().features
+};
+
+// Lower limits than the device's, for tests and for hosts that share a device. 0 keeps the device's own.
+struct LimitOverrides {
+    uint64_t max_storage_buffer_range = 0;  // bytes
+    uint32_t max_workgroups = 0;            // per dimension
+    uint32_t max_shared_bytes = 0;
+    uint32_t max_invocations = 0;
+};
+
+struct EngineOptions {
+    const ShaderCompiler* compiler = nullptr;   // null: ahead-of-time modules only
+    std::string cache_directory;                // empty: no disk cache of compiled modules
+    LimitOverrides limits;
+};
+
+// What the device can do, and why not more.
+struct Capabilities {
+    DeviceInfo device;
+    Features features;
+    bool software = false;                  // a CPU driver: rows skeleton, addresses
+    uint32_t subgroup_size = 0;
+    uint32_t max_shared_bytes = 0;
+    uint32_t max_invocations = 0;
+    uint32_t max_workgroups = 0;
+    uint64_t max_storage_buffer_range = 0;
+    uint64_t storage_offset_alignment = 1;
+    std::vector<std::string> reasons;       // one line a path or feature that is not available
+    std::string cache_key;                  // pipelineCacheUUID, driver version, name, subgroup size, features
+};
+
+struct TableBound {
+    std::string name;
+    std::vector<int64_t> dims;              // upper bounds, elements
+};
+
+// What a plan is made for: upper bounds, types and wishes. Actual lengths, strides and values come with Args.
+struct Problem {
+    Shape max_shape;                        // heads and batch, too, are upper bounds; q_heads / kv_heads is fixed
+    int32_t head_dim = 0;                   // D, 1 to 576
+    int32_t value_dim = 0;                  // Dv; 0: D
+    ElementType q_type = ElementType::f32;
+    ElementType k_type = ElementType::f32;
+    ElementType v_type = ElementType::f32;
+    ElementType o_type = ElementType::f32;
+    // Addresses, offsets and strides are multiples of four elements. False costs speed and accepts anything element-aligned.
+    bool q_aligned = true, k_aligned = true, v_aligned = true, o_aligned = true;
+
+    Mask mask;
+    ScoreMod score_mod;
+    std::vector<TableBound> tables;         // bounds of tables that are not captured; a missing one is taken from Args' first use
+    uint64_t max_tables_bytes = 0;          // room for all tables and lists in the tables buffer; 0: no bound checked here
+
+    Path path = Path::automatic;
+    Schedule schedule = Schedule::automatic;    // automatic never picks list unless a block size is given
+    Addressing addressing = Addressing::automatic;
+    Skeleton skeleton = Skeleton::automatic;
+    int32_t block_q = 0;                    // of the lists that Args will carry; 0: no lists
+    int32_t block_kv = 0;
+    double max_dispatch_ms = 500.0;         // estimated time under which every dispatch is kept
+};
+
+struct Strides { int64_t b = 0, h = 0, l = 0; };   // elements; the innermost stride is 1; 0 broadcasts (inputs only)
+
+struct ArgsInfo {
+    Shape shape;
+    std::optional<float> scale;             // default 1 / sqrt(D)
+    std::optional<Strides> q, k, v, o;      // default: contiguous [B, H, L, D]
+    Bindings bindings;                      // scalars and tables by name
+    const BlockMask* block_mask = nullptr;  // for the list schedule; copied
+    bool write_lse = false;
+};
+
+struct BufferRange {
+    VkBuffer buffer = VK_NULL_HANDLE;
+    uint64_t offset = 0;                    // bytes
+    uint64_t size = VK_WHOLE_SIZE;
+};
+
+// STORAGE usage, work also TRANSFER_DST; with Addressing::address also SHADER_DEVICE_ADDRESS. k and v may be null when kv_len
+// stays 0, lse when it is never written, tables when the plan needs none.
+struct Buffers {
+    BufferRange q, k, v, o, lse, work, tables;
+};
+
+struct Slice { uint32_t index = 0, count = 1; };
+
+class EngineImpl;
+class PlanImpl;
+class BindingImpl;
+class ArgsImpl;
+
+// Checked values of one call. Immutable.
+class Args {
+  public:
+    // Bytes of the tables buffer: tables and block lists, laid out for this plan. Upload write_tables' bytes to Buffers::tables.
+    uint64_t tables_bytes() const;
+    void write_tables(std::span<uint8_t> bytes) const;   // exactly tables_bytes() long
+    const ArgsImpl& impl() const { return *impl_; }
+    explicit Args(std::shared_ptr<const ArgsImpl> impl) : impl_(std::move(impl)) {}
+
+  private:
+    std::shared_ptr<const ArgsImpl> impl_;
+};
+
+class Binding {
+  public:
+    const BindingImpl& impl() const { return *impl_; }
+    explicit Binding(std::shared_ptr<const BindingImpl> impl) : impl_(std::move(impl)) {}
+
+  private:
+    std::shared_ptr<const BindingImpl> impl_;
+};
+
+// What the plan chose, in words and numbers, for reports.
+struct PlanReport {
+    std::string path;                       // "scalar"
+    std::string skeleton;                   // "rows" | "tiles"
+    std::string schedule;                   // "dense" | "interval" | "list"
+    std::string addressing;                 // "address" | "binding"
+    std::string why;                        // one sentence a choice
+    int32_t tile_q = 0;                     // rows of a tile
+    int32_t tile_kv = 0;                    // keys of a step
+    uint64_t workspace_bytes = 0;
+    double estimated_ms = 0.0;
+    uint32_t dispatches = 0;                // of an unsliced record at the upper bounds
+    double compile_ms = 0.0;                // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
+};
+
+class Plan {
+  public:
+    const PlanReport& report() const;
+    uint64_t workspace_bytes() const { return report().workspace_bytes; }
+
+    // Errors name the bound, stride, scalar or table that is wrong.
+    Result<Args> make_args(const ArgsInfo& info) const;
+    Result<Binding> bind(const Buffers& buffers) const;
+
+    // Records dispatches and internal barriers. Outside a render pass; the host makes inputs visible to COMPUTE / SHADER_READ
+    // before and waits on COMPUTE / SHADER_WRITE after. Clobbers: compute pipeline, set 0, push constants.
+    // Slices 0 .. count - 1, in any order and any command buffers, give the whole result bit for bit.
+    void record(VkCommandBuffer command_buffer, const Binding& binding, const Args& args, Slice slice = {}) const;
+
+    const PlanImpl& impl() const { return *impl_; }
+    explicit Plan(std::shared_ptr<const PlanImpl> impl) : impl_(std::move(impl)) {}
+
+  private:
+    std::shared_ptr<const PlanImpl> impl_;
+};
+
+class Engine {
+  public:
+    static Result<std::unique_ptr<Engine>> create(const HostDevice& host, const EngineOptions& options = {});
+    ~Engine();
+
+    const Capabilities& capabilities() const;
+    Result<Plan> plan(const Problem& problem);
+    // Pipelines made since create(): changing windows, literals, lengths or tables must not move it.
+    uint64_t pipelines_created() const;
+
+  private:
+    explicit Engine(std::unique_ptr<EngineImpl> impl);
+    std::shared_ptr<EngineImpl> impl_;
+};
+
+}  // namespace vkattn

@@ -1,0 +1,30 @@
+// The words a caller uses to state a problem.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace vkattn {
+
+enum class ElementType : uint8_t { f32, f16, bf16 };
+constexpr uint32_t element_bytes(ElementType type) { return type == ElementType::f32 ? 4u : 2u; }
+
+// Which kernel family computes. `automatic` chooses and reports why; an explicit request never falls back silently.
+enum class Path : uint8_t { automatic, scalar };
+
+// How the kernel learns which keys to visit (design.md, section 4).
+enum class Schedule : uint8_t { automatic, dense, interval, list };
+
+// How kernels reach buffers: by device address (fast on software devices, no range limit) or through descriptors.
+enum class Addressing : uint8_t { automatic, address, binding };
+
+// Which scalar skeleton: a query row per invocation (software devices) or shared-memory tiles (GPUs).
+enum class Skeleton : uint8_t { automatic, rows, tiles };
+
+std::string_view to_string(ElementType type);
+std::string_view to_string(Path path);
+std::string_view to_string(Schedule schedule);
+std::string_view to_string(Addressing addressing);
+std::string_view to_string(Skeleton skeleton);
+
+}  // namespace vkattn

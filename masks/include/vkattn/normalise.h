@@ -1,0 +1,31 @@
+// Normalisation: what of a mask and a score mod is structure, and what is only a value.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "vkattn/bindings.h"
+#include "vkattn/mask.h"
+
+namespace vkattn {
+
+// The canonical tree: constants folded, double negations and `true &&` removed, commutative operands in canonical order, every
+// i32 and f32 literal and every param lifted into a slot (literal divisors, moduli and shift counts as specialised slots;
+// bool literals and +-inf/NaN literals stay structure). Idempotent. Values never change the structure: sliding_window(77) and
+// sliding_window(78) have equal nodes.
+Result<Tree> normalise(const Mask& mask);
+Result<Tree> normalise(const ScoreMod& score_mod);
+
+// 128-bit hash of a normalised tree's structure (nodes, table types and dims; not slot values, not names), as hex.
+// Tables and params are identified by position, so masks that differ in names alone are equal.
+std::string structure_hash(const Tree& normalised);
+
+// The value of each slot, in order: bits.
+std::vector<uint32_t> slot_values(const Tree& normalised, const ResolvedBindings& bindings);
+
+// Whether the tree's result is a bool literal (a mask that keeps or drops everything), or `score` itself.
+bool is_literal_true(const Tree& tree);
+bool is_literal_false(const Tree& tree);
+
+}  // namespace vkattn

@@ -1,0 +1,49 @@
+// The preprocessor axes of a module and their defaults, so that each .comp compiles alone. The engine defines all of them.
+#ifndef VKATTN_AXES_GLSL
+#define VKATTN_AXES_GLSL
+
+// How buffers are reached. address: 64-bit device addresses, set by AttentionParams; binding: descriptor set 0.
+#define ADDRESSING_BINDING 0
+#define ADDRESSING_ADDRESS 1
+#ifndef ADDRESSING
+#define ADDRESSING ADDRESSING_BINDING
+#endif
+
+// Storage types. 16-bit elements are read as packed 32-bit words, so no 16-bit storage feature is needed.
+#define TYPE_F32 0
+#define TYPE_F16 1
+#define TYPE_BF16 2
+#ifndef Q_TYPE
+#define Q_TYPE TYPE_F32
+#endif
+#ifndef K_TYPE
+#define K_TYPE TYPE_F32
+#endif
+#ifndef V_TYPE
+#define V_TYPE TYPE_F32
+#endif
+#ifndef O_TYPE
+#define O_TYPE TYPE_F32
+#endif
+
+// Alignment class of a tensor. 1: address, base and strides are multiples of four elements, so that four elements are one
+// load (16 bytes f32, 8 bytes 16-bit); the dim itself may be anything. 0: element by element.
+#ifndef Q_VEC4
+#define Q_VEC4 1
+#endif
+#ifndef K_VEC4
+#define K_VEC4 1
+#endif
+#ifndef V_VEC4
+#define V_VEC4 1
+#endif
+#ifndef O_VEC4
+#define O_VEC4 1
+#endif
+
+// 1: row reductions by subgroup shuffles (THREADS_X <= subgroup size, full subgroups); 0: through shared memory.
+#ifndef SUBGROUP_REDUCE
+#define SUBGROUP_REDUCE 0
+#endif
+
+#endif
