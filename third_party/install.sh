@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Brings what vkattn is built and tested with. third_party/README.md says what each package is for.
 #
-# Debian 12's own shader compiler, Vulkan headers and Mesa are too old for cooperative matrices. So by default newer ones
-# are unpacked, not installed, into a private folder. apt fetches them with a state of its own (its signatures checked by
-# the machine's Debian keyring), dpkg-deb unpacks them, and nothing of the system's libraries or apt set-up is touched.
+# Debian 12's own shader compiler, Vulkan headers and Mesa are too old for cooperative matrices. So by default newer
+# ones are unpacked, not installed, into a private folder. apt fetches them with a state of its own (signatures checked
+# by the machine's Debian keyring), dpkg-deb unpacks them; the system's libraries and apt set-up stay as they are.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -65,7 +65,7 @@ packages=(
   libasan8 libubsan1 libtsan2                                   # sanitizers that know the folder's C library
 )
 # Dependencies of maintainer scripts and of Python helpers, which an unpacked folder never runs.
-never='^(python3|libpython3|debconf|media-types|netbase|tzdata|libssl|openssl|libsqlite3|libdb5|libreadline|readline|libncursesw|libbz2|libuuid)'
+never='^(python3|libpython3|debconf|media-types|netbase|tzdata|libssl|openssl|libsqlite3|libdb5|libreadline|readline)'
 swiftshader_package=chromium-common
 
 # Other distributions: the same things under the names they have there.
@@ -167,10 +167,11 @@ unpack_packages() { # into $new
 unpack_swiftshader() { # into $new; optional
   say "fetching SwiftShader ($swiftshader_package, 32 MB, two files of it kept)"
   mkdir "$apt/chromium" "$new/swiftshader"
-  (cd "$apt/chromium" && { private_apt apt-get download "$swiftshader_package" || apt-get -qq download "$swiftshader_package"; }) >/dev/null 2>&1 || {
+  if ! (cd "$apt/chromium" && { private_apt apt-get download "$swiftshader_package" ||
+    apt-get -qq download "$swiftshader_package"; }) >/dev/null 2>&1; then
     say "warning: SwiftShader cannot be had now; the tests on it will be skipped"
     return 0
-  }
+  fi
   dpkg-deb --fsys-tarfile "$apt"/chromium/*.deb |
     tar -x -C "$new/swiftshader" --wildcards --transform 's,.*/,,' '*/libvk_swiftshader.so' '*/vk_swiftshader_icd.json'
 }
@@ -180,7 +181,8 @@ link_headers() {
   local entry library file
   rm -rf "$dir/include"
   for entry in vulkan-headers:vulkan vulkan-headers:vk_video shaderc:shaderc doctest:doctest cli11:CLI json:nlohmann \
-    stb:stb xxhash:xxhash.h xxhash:xxh3.h eigen:eigen3/Eigen volk:volk.h volk:volk.c vma:vk_mem_alloc.h spirv-headers:spirv; do
+    stb:stb xxhash:xxhash.h xxhash:xxh3.h eigen:eigen3/Eigen volk:volk.h volk:volk.c vma:vk_mem_alloc.h \
+    spirv-headers:spirv; do
     library=${entry%:*} file=${entry#*:}
     [[ -e $dir/usr/include/$file ]] || continue
     mkdir -p "$dir/include/$library"
@@ -193,16 +195,18 @@ write_manifests() {
   rm -rf "$dir/icd.d" "$dir/layers.d"
   mkdir -p "$dir/icd.d" "$dir/layers.d"
   local manifest name
-  for manifest in "$dir"/usr/share/vulkan/icd.d/*.json "$dir"/swiftshader/*.json "$dir"/usr/share/vulkan/explicit_layer.d/*khronos*.json; do
-    [[ -e $manifest ]] || continue
+  for manifest in "$dir"/usr/share/vulkan/icd.d/*.json; do
     name=$(basename "$manifest")
-    case $manifest in
-      */swiftshader/*) sed -E "s,(\"library_path\" *: *\")[^\"]*/,\1$dir/swiftshader/," "$manifest" >"$dir/icd.d/swiftshader.json" ;;
-      */icd.d/*) sed -E "s,(\"library_path\" *: *\")([^\"]*/)?,\1$libs/," "$manifest" >"$dir/icd.d/${name/lvp_icd.json/lavapipe.json}" ;;
-      *) sed -E "s,(\"library_path\" *: *\")([^\"]*/)?,\1$libs/," "$manifest" >"$dir/layers.d/$name" ;;
-    esac
+    manifest_with_path "$libs" <"$manifest" >"$dir/icd.d/${name/lvp_icd.json/lavapipe.json}"
   done
+  for manifest in "$dir"/usr/share/vulkan/explicit_layer.d/*khronos*.json; do
+    name=$(basename "$manifest")
+    manifest_with_path "$libs" <"$manifest" >"$dir/layers.d/$name"
+  done
+  manifest=$dir/swiftshader/vk_swiftshader_icd.json
+  [[ ! -e $manifest ]] || manifest_with_path "$dir/swiftshader" <"$manifest" >"$dir/icd.d/swiftshader.json"
 }
+manifest_with_path() { sed -E "s,(\"library_path\" *: *\")([^\"]*/)?,\1$1/,"; }
 
 write_launchers() {
   rm -rf "${dir:?}/bin"
@@ -236,8 +240,6 @@ LAUNCHER
 
 install_private() {
   local apt new triplet libs loader drivers package_stamp
-  triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
-  libs=$dir/usr/lib/$triplet
   package_stamp=$(printf '%s\n' "$suite" "$mirror" "$never" "${packages[@]}" | sha256sum)
   if [[ $(cat "$dir/.packages" 2>/dev/null) != "$package_stamp" ]]; then
     new=$dir.new apt=$dir.apt
@@ -250,9 +252,10 @@ install_private() {
     mv "$new" "$dir"
     rm -rf "$dir.old" "$apt"
   fi
-  # The loader is the one link that this architecture's C library package brings.
-  loader=$(find "$libs" -maxdepth 1 -name 'ld-linux*.so.*' | head -n 1)
-  [[ -n $loader ]] || fail "no loader in $libs: this architecture is not known here"
+  # The C library's package says where this architecture's libraries are.
+  loader=$(find "$dir"/usr/lib/*-linux-gnu* -maxdepth 1 -name 'ld-linux*.so.*' | head -n 1)
+  [[ -n $loader ]] || fail "no loader under $dir/usr/lib: this architecture is not known here"
+  libs=$(dirname "$loader") triplet=$(basename "$(dirname "$loader")")
   write_manifests
   drivers=$(find "$dir/icd.d" -name lavapipe.json -o -name swiftshader.json | sort | paste -sd:)
   link_headers
