@@ -100,10 +100,14 @@ apt_install() {
   say "installing $* from this system's own packages"
   # Another apt may hold the lock for a while (a cloud machine's first minutes).
   local options=(-qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+  local log
   as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" update ||
     say "warning: apt-get update failed; going on with the lists that are there"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" -y --no-install-recommends install "$@" >/dev/null ||
+  if ! log=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" -y --no-install-recommends install "$@" \
+    2>&1); then
+    tail -n 5 <<<"$log" >&2
     fail "apt-get could not install: $*"
+  fi
 }
 
 private_apt() { # apt-get or apt-cache with a state of its own; $apt is its folder
@@ -131,15 +135,16 @@ APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Proxy "${proxy:-}";
+APT::Update::Error-Mode "any";
 quiet "2";
 CONF
   local errors
   if ! errors=$(private_apt apt-get update 2>&1); then
     # A mirror that is kept at a fixed date has an expired release file. Its signature is checked all the same.
-    grep -q 'is expired' <<<"$errors" || fail "cannot read Debian $suite from $mirror: $(tail -n 1 <<<"$errors")"
+    grep -q 'is expired' <<<"$errors" || fail "cannot read Debian $suite from $mirror: $(head -n 1 <<<"$errors")"
     say "note: $mirror holds an older state of $suite (its release file has expired; the signature is checked)"
     echo 'Acquire::Check-Valid-Until "false";' >>"$apt/apt.conf"
-    errors=$(private_apt apt-get update 2>&1) || fail "cannot read Debian $suite: $(tail -n 1 <<<"$errors")"
+    errors=$(private_apt apt-get update 2>&1) || fail "cannot read Debian $suite from $mirror: $(head -n 1 <<<"$errors")"
   fi
 }
 
@@ -244,6 +249,7 @@ install_private() {
   if [[ $(cat "$dir/.packages" 2>/dev/null) != "$package_stamp" ]]; then
     new=$dir.new apt=$dir.apt
     rm -rf "$new" "$apt" "$dir.old"
+    trap 'rm -rf "$dir.new" "$dir.apt"' EXIT # nothing half-made stays
     mkdir -p "$new"
     unpack_packages
     unpack_swiftshader
