@@ -1,0 +1,119 @@
+#include "vkattn/shaderc_compiler.h"
+
+#include <shaderc/shaderc.h>
+
+namespace vkattn {
+namespace {
+
+struct ReleaseOptions {
+    void operator()(shaderc_compile_options_t options) const { shaderc_compile_options_release(options); }
+};
+struct ReleaseResult {
+    void operator()(shaderc_compilation_result_t result) const { shaderc_result_release(result); }
+};
+using Options = std::unique_ptr<shaderc_compile_options, ReleaseOptions>;
+using Compilation = std::unique_ptr<shaderc_compilation_result, ReleaseResult>;
+
+constexpr std::string_view hook_name = "mask_hook.glsl";
+// Deeper includes than any of ours: a file that includes itself without a guard must end in an error.
+constexpr size_t max_include_depth = 32;
+
+// An answer to one #include. shaderc reads `answer` until it calls release; an empty source_name means "not found".
+struct Include {
+    std::string name;
+    std::string content;
+    shaderc_include_result answer{};
+};
+
+shaderc_include_result* resolve_include(void* user_data, const char* requested, int, const char* requesting,
+                                        size_t depth) {
+    const CompileJob& job = *static_cast<const CompileJob*>(user_data);
+    Include* include = new Include;
+    if (depth > max_include_depth) {
+        include->content = std::string("includes are nested too deeply at \"") + requested + "\"";
+    } else if (requested == hook_name && !job.hook.empty()) {
+        include->name = requested;
+        include->content = job.hook;
+    } else {
+        const auto found = job.includes ? job.includes->find(std::string_view(requested)) : SourceSet::const_iterator();
+        if (job.includes && found != job.includes->end()) {
+            include->name = requested;
+            include->content = found->second;
+        } else {
+            include->content = std::string("no include \"") + requested + "\" (asked for by " + requesting + ")";
+        }
+    }
+    include->answer.source_name = include->name.data();
+    include->answer.source_name_length = include->name.size();
+    include->answer.content = include->content.data();
+    include->answer.content_length = include->content.size();
+    include->answer.user_data = include;
+    return &include->answer;
+}
+
+void release_include(void*, shaderc_include_result* answer) { delete static_cast<Include*>(answer->user_data); }
+
+class ShadercCompiler final : public ShaderCompiler {
+  public:
+    explicit ShadercCompiler(shaderc_compiler_t compiler) : compiler_(compiler) {}
+    ~ShadercCompiler() override { shaderc_compiler_release(compiler_); }
+    ShadercCompiler(const ShadercCompiler&) = delete;
+    ShadercCompiler& operator=(const ShadercCompiler&) = delete;
+
+    Result<std::vector<uint32_t>> compile(const CompileJob& job) const override {
+        shaderc_env_version environment = shaderc_env_version_vulkan_1_1;
+        if (job.vulkan_minor == 2) {
+            environment = shaderc_env_version_vulkan_1_2;
+        } else if (job.vulkan_minor == 3) {
+            environment = shaderc_env_version_vulkan_1_3;
+        } else if (job.vulkan_minor != 1) {
+            return error(Code::invalid_argument,
+                         job.name + ": vulkan_minor is " + std::to_string(job.vulkan_minor) + ", it must be 1, 2 or 3.");
+        }
+        const Options options(shaderc_compile_options_initialize());
+        if (!options) return error(Code::compile_failed, job.name + ": the shader compiler is out of memory.");
+        shaderc_compile_options_set_target_env(options.get(), shaderc_target_env_vulkan,
+                                               static_cast<uint32_t>(environment));
+        shaderc_compile_options_set_optimization_level(options.get(), job.optimise == Optimise::performance
+                                                                          ? shaderc_optimization_level_performance
+                                                                          : shaderc_optimization_level_zero);
+        for (const auto& [name, value] : job.defines) {
+            shaderc_compile_options_add_macro_definition(options.get(), name.data(), name.size(), value.data(),
+                                                         value.size());
+        }
+        // The callback only reads the job.
+        shaderc_compile_options_set_include_callbacks(options.get(), resolve_include, release_include,
+                                                      const_cast<CompileJob*>(&job));
+        const Compilation result(shaderc_compile_into_spv(compiler_, job.source.data(), job.source.size(),
+                                                          shaderc_glsl_compute_shader, job.name.c_str(), "main",
+                                                          options.get()));
+        if (!result) return error(Code::compile_failed, job.name + ": the shader compiler is out of memory.");
+        if (shaderc_result_get_compilation_status(result.get()) != shaderc_compilation_status_success) {
+            return error(Code::compile_failed,
+                         job.name + " does not compile:\n" + shaderc_result_get_error_message(result.get()));
+        }
+        const size_t bytes = shaderc_result_get_length(result.get());
+        const uint32_t* words = reinterpret_cast<const uint32_t*>(shaderc_result_get_bytes(result.get()));
+        return std::vector<uint32_t>(words, words + bytes / sizeof(uint32_t));
+    }
+
+    std::string version() const override {
+        unsigned int version = 0;
+        unsigned int revision = 0;
+        shaderc_get_spv_version(&version, &revision);
+        return "shaderc spv " + std::to_string(version) + "." + std::to_string(revision);
+    }
+
+  private:
+    shaderc_compiler_t compiler_;
+};
+
+}  // namespace
+
+std::unique_ptr<ShaderCompiler> make_shaderc_compiler() {
+    shaderc_compiler_t compiler = shaderc_compiler_initialize();
+    if (!compiler) return nullptr;
+    return std::make_unique<ShadercCompiler>(compiler);
+}
+
+}  // namespace vkattn
