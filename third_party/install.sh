@@ -245,7 +245,7 @@ LAUNCHER
 
 install_private() {
   local apt new triplet libs loader drivers package_stamp
-  package_stamp=$(printf '%s\n' "$suite" "$mirror" "$never" "${packages[@]}" | sha256sum)
+  package_stamp=$(printf '%s\n' "$suite" "$never" "${packages[@]}" | sha256sum)
   if [[ $(cat "$dir/.packages" 2>/dev/null) != "$package_stamp" ]]; then
     new=$dir.new apt=$dir.apt
     rm -rf "$new" "$apt" "$dir.old"
@@ -289,11 +289,17 @@ system_is_new_enough() {
 install_pinned() {
   ((EUID == 0)) || fail "--system needs root"
   command -v apt-get >/dev/null || fail "--system is for Debian"
-  say "adding Debian $suite, pinned below the system's own, in /etc/apt/{sources.list,preferences}.d/vkattn*"
-  echo "deb $mirror $suite main" >/etc/apt/sources.list.d/vkattn.list
-  printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >/etc/apt/preferences.d/vkattn
+  local source=/etc/apt/sources.list.d/vkattn.list pin=/etc/apt/preferences.d/vkattn
+  say "adding Debian $suite in $source, pinned below the system's own in $pin"
   apt_install debian-archive-keyring
-  DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends -t "$suite" install "${packages[@]}"
+  echo "deb ${VKATTN_DEBIAN_SOURCE_OPTIONS:+[$VKATTN_DEBIAN_SOURCE_OPTIONS] }$mirror $suite main" >"$source"
+  printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$pin"
+  if ! apt-get -qq -o APT::Update::Error-Mode=any update; then
+    rm -f "$source" "$pin"
+    fail "that source cannot be read, so it was removed again (if its release file has expired because the mirror is kept
+         at a fixed date: VKATTN_DEBIAN_SOURCE_OPTIONS=check-valid-until=no third_party/install.sh --system)"
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -t "$suite" install "${packages[@]}"
 }
 
 # ---- main ----------------------------------------------------------------------------------------------------------
