@@ -25,3 +25,5 @@ if(VKATTN_SANITIZE)
     add_compile_options(-Wno-maybe-uninitialized)
   endif()
 endif()
+
+add_library(vkattn_warnings INTERFACE) # rooms may name it; the options above already hold everywhere

@@ -3,7 +3,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(installed_targets vkattn)
+set(installed_targets vkattn vkattn_warnings)
 set(vkattn_pc_libraries "")
 foreach(room engine compiler shaders masks) # in the order in which static libraries need each other
   if(TARGET vkattn_${room})
