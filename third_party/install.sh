@@ -299,7 +299,9 @@ install_pinned() {
     fail "that source cannot be read, so it was removed again (if its release file has expired because the mirror is kept
          at a fixed date: VKATTN_DEBIAN_SOURCE_OPTIONS=check-valid-until=no third_party/install.sh --system)"
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -t "$suite" install "${packages[@]}"
+  # Two releases apart, OpenSSL's packages overlap in one file without saying so.
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o Dpkg::Options::=--force-overwrite \
+    -t "$suite" install "${packages[@]}"
 }
 
 # ---- main ----------------------------------------------------------------------------------------------------------
@@ -326,6 +328,8 @@ if [[ $mode == system ]]; then
   install_pinned
 elif system_is_new_enough; then
   say "this system's own packages are new enough; no private folder is needed"
+  mkdir -p "$dir"
+  printf '%s\n' "$stamp $dir" >"$dir/.stamp"
 elif command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
   install_private
   printf '%s\n' "$stamp $dir" >"$dir/.stamp"
