@@ -77,6 +77,18 @@ struct AttentionParams {
     params_uint slots[PARAMS_MAX_SLOTS];      // bits of the mask's, then the score mod's slots
 };
 
+// Push constants: what differs between the dispatches of one plan. `shift_*` are elements to subtract, modulo 2^32, from a
+// tensor's index when its descriptor window starts further on (binding flavour; 0 otherwise).
+struct AttentionPush {
+    params_uvec2 params_address;              // address flavour
+    params_uint tile_base;                    // first flat tile of this dispatch
+    params_uint reserved;
+    params_uint shift_q;
+    params_uint shift_k;
+    params_uint shift_v;
+    params_uint shift_o;
+};
+
 VKATTN_PARAMS_CONST PARAMS_WRITE_LSE = 1u;
 VKATTN_PARAMS_CONST PARAMS_LIST_ALL_PARTIAL = 2u;   // lists built for other scalar values: full blocks are tested too
 

@@ -88,8 +88,8 @@ struct Problem {
 
     Mask mask;
     ScoreMod score_mod;
-    std::vector<TableBound> tables;         // bounds of tables that are not captured; a missing one is taken from Args' first use
-    uint64_t max_tables_bytes = 0;          // room for all tables and lists in the tables buffer; 0: no bound checked here
+    std::vector<TableBound> tables;         // bounds of tables that are not captured
+    uint64_t max_tables_bytes = 0;          // room for all tables and lists in the tables buffer; 0: from bounds and captures
 
     Path path = Path::automatic;
     Schedule schedule = Schedule::automatic;    // automatic never picks list unless a block size is given
@@ -162,7 +162,7 @@ struct PlanReport {
     int32_t tile_q = 0;                     // rows of a tile
     int32_t tile_kv = 0;                    // keys of a step
     uint64_t workspace_bytes = 0;
-    double estimated_ms = 0.0;
+    double estimated_ms = 0.0;              // of a dense mask at the upper bounds
     uint32_t dispatches = 0;                // of an unsliced record at the upper bounds
     double compile_ms = 0.0;                // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
 };
@@ -175,6 +175,9 @@ class Plan {
     // Errors name the bound, stride, scalar or table that is wrong.
     Result<Args> make_args(const ArgsInfo& info) const;
     Result<Binding> bind(const Buffers& buffers) const;
+
+    // Whether everything that `args` touches lies inside the bound ranges; record trusts that it does.
+    Status check(const Binding& binding, const Args& args) const;
 
     // Records dispatches and internal barriers. Outside a render pass; the host makes inputs visible to COMPUTE / SHADER_READ
     // before and waits on COMPUTE / SHADER_WRITE after. Clobbers: compute pipeline, set 0, push constants.

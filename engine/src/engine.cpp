@@ -1,0 +1,99 @@
+// Engine::create: adopt the host's device and learn what it can do.
+#include <algorithm>
+#include <cstdio>
+
+#include "engine_impl.h"
+
+namespace vkattn {
+namespace {
+
+std::string hex(const uint8_t* bytes, size_t count) {
+    std::string text;
+    char buffer[3];
+    for (size_t i = 0; i < count; i++) {
+        std::snprintf(buffer, sizeof buffer, "%02x", bytes[i]);
+        text += buffer;
+    }
+    return text;
+}
+
+template <class T>
+T lowered(T device_limit, T override_limit) {
+    return override_limit == 0 ? device_limit : std::min(device_limit, override_limit);
+}
+
+Status check_host(const HostDevice& host) {
+    if (host.struct_size != sizeof(HostDevice))
+        return error(Code::invalid_argument, "HostDevice::struct_size is not sizeof(HostDevice): header and library are of different versions");
+    if (host.physical_device == VK_NULL_HANDLE) return error(Code::invalid_argument, "HostDevice::physical_device is null");
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const EngineOptions& options) {
+    if (Status status = check_host(host); !status.ok()) return status;
+    auto impl = std::make_unique<EngineImpl>();
+    auto instance_functions = load_instance_functions(host.instance, host.get_instance_proc_addr);
+    if (!instance_functions) return instance_functions.status();
+    auto functions = load_device_functions(*instance_functions, host.device);
+    if (!functions) return functions.status();
+    impl->instance_functions = *instance_functions;
+    impl->functions = *functions;
+    impl->options = options;
+
+    auto devices = list_devices(host.instance, host.get_instance_proc_addr);
+    if (!devices) return devices.status();
+    const auto device = std::find_if(devices->begin(), devices->end(), [&](const DeviceInfo& d) { return d.handle == host.physical_device; });
+    if (device == devices->end()) return error(Code::unsupported, "HostDevice::physical_device is not a Vulkan 1.1 device of the instance");
+    auto offered = requirements(host.instance, host.get_instance_proc_addr, host.physical_device);
+    if (!offered) return offered.status();
+
+    VkPhysicalDeviceIDProperties id{};
+    id.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES;
+    VkPhysicalDeviceSubgroupProperties subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+    subgroup.pNext = &id;
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &subgroup;
+    impl->instance_functions.vkGetPhysicalDeviceProperties2(host.physical_device, &properties);
+    const VkPhysicalDeviceLimits& limits = properties.properties.limits;
+
+    Capabilities& c = impl->capabilities;
+    c.device = *device;
+    c.features.buffer_device_address = host.enabled.buffer_device_address && offered->features.buffer_device_address &&
+                                       impl->functions.vkGetBufferDeviceAddress != nullptr;
+    c.features.subgroup_size_control = host.enabled.subgroup_size_control && offered->features.subgroup_size_control;
+    c.features.scalar_subgroup = offered->features.scalar_subgroup;
+    c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
+    c.features.debug_utils = host.enabled.debug_utils;
+    c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    c.subgroup_size = subgroup.subgroupSize;
+    c.max_shared_bytes = lowered(limits.maxComputeSharedMemorySize, options.limits.max_shared_bytes);
+    c.max_invocations = lowered(std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]), options.limits.max_invocations);
+    c.max_workgroups = lowered(limits.maxComputeWorkGroupCount[0], options.limits.max_workgroups);
+    c.max_storage_buffer_range = lowered<uint64_t>(limits.maxStorageBufferRange, options.limits.max_storage_buffer_range);
+    c.storage_offset_alignment = std::max<uint64_t>(limits.minStorageBufferOffsetAlignment, 4);
+    c.reasons = offered->reasons;
+    if (offered->features.buffer_device_address && !host.enabled.buffer_device_address)
+        c.reasons.push_back("bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
+    if (limits.maxPerStageDescriptorStorageBuffers < binding_count || limits.maxDescriptorSetStorageBuffers < binding_count)
+        return error(Code::unsupported, "the device binds " + std::to_string(limits.maxPerStageDescriptorStorageBuffers) +
+                                            " storage buffers a stage; the engine's descriptor set has " + std::to_string(binding_count));
+    c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" + std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
+                  std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") + (c.features.subgroup_size_control ? "f" : "");
+
+    impl->host = host;      // from here on the destructor has something to destroy
+    if (Status status = impl->create_layouts(); !status.ok()) return status;
+    return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<EngineImpl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+const Capabilities& Engine::capabilities() const { return impl_->capabilities; }
+Result<Plan> Engine::plan(const Problem& problem) { return make_plan(impl_, problem); }
+uint64_t Engine::pipelines_created() const { return impl_->pipelines_created; }
+
+}  // namespace vkattn

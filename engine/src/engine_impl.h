@@ -1,0 +1,104 @@
+// What stands behind the public handles.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "functions.h"
+#include "params.h"
+#include "variant.h"
+#include "vkattn/emit.h"
+#include "vkattn/engine.h"
+#include "vkattn/normalise.h"
+
+namespace vkattn {
+
+// Descriptor set 0, the same for every kernel. The first four are dynamic, so that tensors beyond the range limit are reached
+// window by window (four dynamic storage buffers are Vulkan's minimum).
+enum BindingSlot : uint32_t { binding_q, binding_k, binding_v, binding_o, binding_lse, binding_work, binding_tables, binding_params, binding_count };
+
+// Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set.
+constexpr uint64_t work_params_bytes = 4096;
+constexpr uint64_t work_scratch_bytes = 4096;
+
+class EngineImpl {
+  public:
+    ~EngineImpl();
+
+    HostDevice host;
+    EngineOptions options;
+    InstanceFunctions instance_functions;
+    DeviceFunctions functions;
+    Capabilities capabilities;
+    VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
+    VkPipelineLayout pipeline_layout = VK_NULL_HANDLE;
+    std::atomic<uint64_t> pipelines_created{0};
+
+    Status create_layouts();
+    // The pipeline of a variant, made on first use. Internally synchronised; adds what it took to *compile_ms.
+    Result<VkPipeline> pipeline(const Variant& variant, const EmittedHook& hook, double* compile_ms);
+
+  private:
+    Result<VkShaderModule> shader_module(const ModuleKey& key, const EmittedHook& hook);
+
+    std::mutex mutex_;
+    std::map<ModuleKey, VkShaderModule> modules_;
+    std::map<Variant, VkPipeline> pipelines_;
+};
+
+// Everything that recording needs, chosen by plan().
+class PlanImpl {
+  public:
+    std::shared_ptr<EngineImpl> engine;
+    Problem problem;                        // with value_dim, schedule, addressing and skeleton settled
+    std::shared_ptr<const Tree> mask;       // normalised
+    std::shared_ptr<const Tree> score_mod;
+    std::string mask_hash;
+    EmittedHook hook;
+    Variant variant;
+    VkPipeline pipeline = VK_NULL_HANDLE;
+    PlanReport report;
+    uint64_t tables_capacity_bytes = 0;
+    double gflops_estimate = 1.0;           // of this variant on this device class, for the dispatch time cap
+};
+
+class ArgsImpl {
+  public:
+    std::shared_ptr<const PlanImpl> plan;
+    AttentionParams params{};               // without addresses and bases, which belong to the binding
+    std::vector<std::shared_ptr<const TableData>> tables;   // the mask's, then the score mod's
+    std::shared_ptr<const BlockMask> block_mask;
+    uint64_t tables_bytes = 0;
+    std::array<uint64_t, 4> span_elems{};   // q, k, v, o: elements from the first to the last one touched
+    std::array<Strides, 4> strides{};       // q, k, v, o
+};
+
+class BindingImpl {
+  public:
+    ~BindingImpl();
+
+    std::shared_ptr<const PlanImpl> plan;
+    Buffers buffers;
+    VkDescriptorPool pool = VK_NULL_HANDLE;     // binding flavour
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    std::array<uint64_t, binding_count> address{};      // address flavour
+    std::array<uint32_t, binding_count> base_elems{};   // binding flavour: the rest of an offset after alignment
+    std::array<uint64_t, 4> range_bytes{};              // binding flavour: descriptor range of q, k, v, o
+    std::array<uint64_t, 4> total_bytes{};              // from the aligned-down offset to the end of the host's range
+};
+
+// The step of descriptor windows in bytes: the device's offset alignment, and four elements of any type.
+uint64_t window_alignment(const Capabilities& capabilities);
+
+Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem& problem);
+Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const ArgsInfo& info);
+Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const Buffers& buffers);
+// Whether every tensor that `args` touches lies inside the ranges that were bound.
+Status check_spans(const BindingImpl& binding, const ArgsImpl& args);
+
+}  // namespace vkattn

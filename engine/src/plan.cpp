@@ -1,0 +1,167 @@
+// plan: check, normalise, emit, choose, compile. Every decision of a problem is made here and reported.
+#include <algorithm>
+#include <cmath>
+
+#include "engine_impl.h"
+#include "recorder.h"
+#include "tuning.h"
+
+namespace vkattn {
+namespace {
+
+constexpr int32_t max_dim = 576;
+
+Status check_problem(const Problem& problem) {
+    if (Status status = check(problem.max_shape); !status.ok()) return error(status.code, "Problem::max_shape: " + status.message);
+    auto check_dim = [](const char* name, int32_t dim) -> Status {
+        if (dim >= 1 && dim <= max_dim) return {};
+        return error(Code::invalid_argument, std::string("Problem::") + name + " is " + std::to_string(dim) + "; 1 to " + std::to_string(max_dim) + " is supported");
+    };
+    if (Status status = check_dim("head_dim", problem.head_dim); !status.ok()) return status;
+    if (Status status = check_dim("value_dim", problem.value_dim); !status.ok()) return status;
+    if (problem.block_q < 0 || problem.block_kv < 0 || (problem.block_q == 0) != (problem.block_kv == 0))
+        return error(Code::invalid_argument, "Problem::block_q and block_kv are both given (at least 1) or both 0");
+    if (!(problem.max_dispatch_ms > 0.0)) return error(Code::invalid_argument, "Problem::max_dispatch_ms must be positive");
+    if (!problem.mask.status().ok()) return problem.mask.status();
+    if (!problem.score_mod.status().ok()) return problem.score_mod.status();
+    return {};
+}
+
+uint64_t table_bytes(Type type, int64_t count) {
+    const uint64_t bytes = static_cast<uint64_t>(count) * (type == Type::boolean ? 1u : 4u);
+    return (bytes + 3u) / 4u * 4u;
+}
+
+// Room for all tables and lists: as the problem says, else from captured tables, bounds and the block grid.
+Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const Tree& score_mod, Schedule schedule) {
+    if (problem.max_tables_bytes != 0) return problem.max_tables_bytes;
+    uint64_t bytes = 0;
+    for (const Tree* tree : {&mask, &score_mod}) {
+        for (const TableRef& table : tree->tables) {
+            const auto bound = std::find_if(problem.tables.begin(), problem.tables.end(), [&](const TableBound& b) { return b.name == table.name; });
+            int64_t count = 1;
+            if (bound != problem.tables.end()) {
+                for (int64_t dim : bound->dims) count *= dim;
+            } else if (table.captured != nullptr) {
+                count = table.captured->count();
+            } else {
+                return error(Code::invalid_argument, "table '" + table.name + "' has no bound: give its dims in Problem::tables, or Problem::max_tables_bytes for all");
+            }
+            bytes += table_bytes(table.type, count);
+        }
+    }
+    if (schedule == Schedule::list) {
+        const Shape& s = problem.max_shape;
+        const uint64_t rows = (static_cast<uint64_t>(s.q_len) + static_cast<uint64_t>(problem.block_q) - 1) / static_cast<uint64_t>(problem.block_q);
+        const uint64_t columns = (static_cast<uint64_t>(s.kv_len) + static_cast<uint64_t>(problem.block_kv) - 1) / static_cast<uint64_t>(problem.block_kv);
+        const uint64_t lists = static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads);
+        // 64 runs a row on average: masks in use need one to four, and a list that needs more says so (max_tables_bytes).
+        bytes += (rows * lists + 1) * 4 + rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
+    }
+    return bytes;
+}
+
+Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod, const EmittedHook& hook) {
+    Variant variant;
+    ModuleKey& module = variant.module;
+    module.kernel = choice.skeleton == Skeleton::rows ? "attention_rows" : "attention_tiles";
+    module.addressing = choice.addressing;
+    module.q_type = problem.q_type;
+    module.k_type = problem.k_type;
+    module.v_type = problem.v_type;
+    module.o_type = problem.o_type;
+    module.q_vec4 = problem.q_aligned;
+    module.k_vec4 = problem.k_aligned;
+    module.v_vec4 = problem.v_aligned;
+    module.o_vec4 = problem.o_aligned;
+    module.subgroup_reduce = choice.subgroup_reduce;
+    module.hook_hash = hook.hash;
+
+    const uint32_t schedule = choice.schedule == Schedule::dense      ? SCHEDULE_DENSE
+                              : choice.schedule == Schedule::interval ? SCHEDULE_INTERVAL
+                                                                      : SCHEDULE_LIST;
+    variant.constants = {
+        {SPEC_WORKGROUP_SIZE, choice.workgroup_size},
+        {SPEC_HEAD_DIM, static_cast<uint32_t>(problem.head_dim)},
+        {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
+        {SPEC_SCHEDULE, schedule},
+        {SPEC_STEP_KEYS, choice.step_keys},
+        {SPEC_THREADS_X, choice.threads_x},
+        {SPEC_MICRO_ROWS, choice.micro_rows},
+        {SPEC_MICRO_COLS, choice.micro_cols},
+        {SPEC_TILE_ROWS, choice.tile_rows},
+    };
+    for (size_t i = 0; i < hook.specialised.size(); i++) {
+        const uint32_t slot = hook.specialised[i];
+        const SlotRef& ref = slot < mask.slots.size() ? mask.slots[slot] : score_mod.slots[slot - mask.slots.size()];
+        variant.constants.emplace_back(SPEC_MASK_FIRST + static_cast<uint32_t>(i), ref.bits);
+    }
+    return variant;
+}
+
+}  // namespace
+
+Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem& requested) {
+    auto plan = std::make_shared<PlanImpl>();
+    plan->engine = engine;
+    plan->problem = requested;
+    Problem& problem = plan->problem;
+    if (problem.value_dim == 0) problem.value_dim = problem.head_dim;
+    if (Status status = check_problem(problem); !status.ok()) return status;
+
+    auto mask = normalise(problem.mask);
+    if (!mask) return mask.status();
+    auto score_mod = normalise(problem.score_mod);
+    if (!score_mod) return score_mod.status();
+    plan->mask = std::make_shared<const Tree>(*std::move(mask));
+    plan->score_mod = std::make_shared<const Tree>(*std::move(score_mod));
+    plan->mask_hash = structure_hash(*plan->mask);
+    auto hook = emit_hook(*plan->mask, *plan->score_mod);
+    if (!hook) return hook.status();
+    plan->hook = *std::move(hook);
+    if (plan->hook.n_slots > PARAMS_MAX_SLOTS || plan->hook.n_tables > PARAMS_MAX_TABLES)
+        return error(Code::limit_exceeded, "the mask and score mod use " + std::to_string(plan->hook.n_slots) + " values and " + std::to_string(plan->hook.n_tables) +
+                                               " tables; at most " + std::to_string(PARAMS_MAX_SLOTS) + " and " + std::to_string(PARAMS_MAX_TABLES) + " fit");
+
+    auto choice = choose(engine->capabilities, problem, plan->hook);
+    if (!choice) return choice.status();
+    problem.schedule = choice->schedule;
+    problem.addressing = choice->addressing;
+    problem.skeleton = choice->skeleton;
+    problem.path = Path::scalar;
+    auto capacity = tables_capacity(problem, *plan->mask, *plan->score_mod, choice->schedule);
+    if (!capacity) return capacity.status();
+    plan->tables_capacity_bytes = *capacity;
+    plan->gflops_estimate = choice->gflops_estimate;
+    plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
+
+    PlanReport& report = plan->report;
+    auto pipeline = engine->pipeline(plan->variant, plan->hook, &report.compile_ms);
+    if (!pipeline) return pipeline.status();
+    plan->pipeline = *pipeline;
+    report.path = to_string(problem.path);
+    report.skeleton = to_string(problem.skeleton);
+    report.schedule = to_string(problem.schedule);
+    report.addressing = to_string(problem.addressing);
+    report.why = choice->why;
+    report.tile_q = static_cast<int32_t>(choice->tile_rows);
+    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys : choice->threads_x * choice->micro_cols);
+    report.workspace_bytes = work_params_bytes + work_scratch_bytes;
+    const Shape& s = problem.max_shape;
+    const double pairs = static_cast<double>(s.batch) * s.q_heads * static_cast<double>(s.q_len) * s.kv_len;
+    report.estimated_ms = 2.0 * (problem.head_dim + problem.value_dim) * pairs / plan->gflops_estimate * 1e-6;
+    report.dispatches = count_dispatches(*plan, s);
+    return Plan(plan);
+}
+
+const PlanReport& Plan::report() const { return impl_->report; }
+
+Result<Args> Plan::make_args(const ArgsInfo& info) const { return make_plan_args(impl_, info); }
+Result<Binding> Plan::bind(const Buffers& buffers) const { return make_binding(impl_, buffers); }
+Status Plan::check(const Binding& binding, const Args& args) const { return check_spans(binding.impl(), args.impl()); }
+
+void Plan::record(VkCommandBuffer command_buffer, const Binding& binding, const Args& args, Slice slice) const {
+    record_with_faults(*impl_, command_buffer, binding.impl(), args.impl(), slice, RecordFaults{});
+}
+
+}  // namespace vkattn

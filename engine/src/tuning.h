@@ -1,0 +1,26 @@
+// One function from (capabilities, problem, hook) to the choices of a plan. Ledger: docs/tuning.md.
+#pragma once
+
+#include "engine_impl.h"
+
+namespace vkattn {
+
+struct Choice {
+    Skeleton skeleton = Skeleton::rows;
+    Schedule schedule = Schedule::dense;
+    Addressing addressing = Addressing::binding;
+    bool subgroup_reduce = false;
+    uint32_t workgroup_size = 64;
+    uint32_t tile_rows = 64;
+    uint32_t step_keys = 8;
+    uint32_t threads_x = 8;
+    uint32_t micro_rows = 2;
+    uint32_t micro_cols = 4;
+    double gflops_estimate = 1.0;
+    std::string why;
+};
+
+// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently.
+Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook);
+
+}  // namespace vkattn

@@ -1,0 +1,43 @@
+// What a plan chose: plain data without a Vulkan handle. A Variant names one pipeline.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vkattn/types.h"
+
+namespace vkattn {
+
+#define SPEC(id, name, value) constexpr uint32_t SPEC_##name = id;
+#include "spec_constants.h"
+// Specialization constants that an emitted hook declares: literal divisors, moduli and shift counts.
+constexpr uint32_t SPEC_MASK_FIRST = 64;
+
+// SCHEDULE's values in the kernels.
+constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2;
+
+// One SPIR-V module: a kernel under its preprocessor axes (shaders/include/axes.glsl) with one hook.
+struct ModuleKey {
+    std::string kernel;                     // "attention_rows"
+    Addressing addressing = Addressing::binding;
+    ElementType q_type = ElementType::f32, k_type = ElementType::f32, v_type = ElementType::f32, o_type = ElementType::f32;
+    bool q_vec4 = true, k_vec4 = true, v_vec4 = true, o_vec4 = true;
+    bool subgroup_reduce = false;
+    std::string hook_hash;
+
+    auto operator<=>(const ModuleKey&) const = default;
+};
+
+// One pipeline: a module and its specialization constants, ascending by id.
+struct Variant {
+    ModuleKey module;
+    std::vector<std::pair<uint32_t, uint32_t>> constants;
+
+    auto operator<=>(const Variant&) const = default;
+};
+
+}  // namespace vkattn
