@@ -8,7 +8,8 @@
 
 namespace vkattn {
 
-// Contiguous inputs q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv], already widened to f32.
+// Contiguous inputs q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv], already widened to f32. q may be null when Lq is 0, k and v
+// when Lkv is 0.
 struct ReferenceInput {
     Shape shape;
     int32_t head_dim = 0;                   // D
@@ -22,10 +23,12 @@ struct ReferenceInput {
 
 struct ReferenceOutput {
     std::vector<double> o;                  // [B, Hq, Lq, Dv]
-    std::vector<double> lse;                // [B, Hq, Lq], natural log; -inf for a row that attends to nothing
+    std::vector<double> lse;                // [B, Hq, Lq], natural log; -inf for a row that attends to nothing, NaN for a NaN row
     std::vector<double> plain_f32_o;        // a plain two-pass f32 loop over the same inputs: the yardstick of the tolerance
 };
 
+// The score (q . k) * scale is float64 all the way where the score mod is the identity. Any other score mod is defined on f32: it gets
+// the float64 score rounded to f32, and its f32 result goes on. Semantics: design.md, section 5.
 Result<ReferenceOutput> reference_attention(const Mask& mask, const ScoreMod& score_mod, const Bindings& bindings, const ReferenceInput& input);
 
 // The tolerance of design.md, section 5, for one query row: row_error = max|o - ref| / (max|ref row| + 0.02 max|ref|).
@@ -33,10 +36,10 @@ Result<ReferenceOutput> reference_attention(const Mask& mask, const ScoreMod& sc
 struct RowErrors {
     double worst = 0.0;                     // worst row error of `o`
     double bound = 0.0;                     // 2 x worst row error of the plain f32 loop + ulp
-    int64_t worst_row = -1;
+    int64_t worst_row = -1;                 // the first row with the worst error, -1 without rows
     bool ok() const { return worst <= bound; }
 };
-// `o` [rows, Dv]. A NaN or infinity is an error unless the reference has the same one.
+// `o` [rows, Dv]. A NaN or infinity is an infinite error unless the reference has the same one; so is a wrong number of rows.
 RowErrors compare_rows(const ReferenceOutput& reference, const float* o, int64_t rows, int32_t value_dim, double ulp);
 
 }  // namespace vkattn

@@ -1,0 +1,95 @@
+// A mask's tape made ready to be asked about boxes: constants apart, tables summarised, unequal ids renamed.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "affine.h"
+#include "interval_f32.h"
+#include "table_pyramid.h"
+#include "vkattn/bindings.h"
+#include "vkattn/result.h"
+#include "vkattn/tree.h"
+
+namespace vkattn::analysis {
+
+enum class Verdict : uint8_t { empty, undecided, full };        // empty and full are proofs
+
+// Immutable; shared by the threads of one classification.
+class BoxProgram {
+  public:
+    static Result<BoxProgram> make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings);
+
+    bool depends_on_b() const { return depends_on_b_; }
+    bool depends_on_h() const { return depends_on_h_; }
+    bool depends_on_pair() const { return !varying_.empty(); }  // on q or kv
+    // No float anywhere: a single element is always decided, and by the same integer arithmetic on every device.
+    bool integer_only() const { return integer_only_; }
+
+  private:
+    friend class BoxEvaluator;
+
+    struct Step {
+        Op op = Op::literal;
+        Type type = Type::boolean;
+        Type operand = Type::boolean;       // of args[0]
+        uint8_t n_args = 0;
+        bool same_args = false;             // args[0] is args[1]
+        uint32_t bits = 0;                  // of a constant leaf
+        int32_t args[4] = {-1, -1, -1, -1};
+        int32_t out = -1;
+        int32_t table = -1;                 // index into tables_
+        int32_t first_hint = 0, n_hints = 0;        // eq, ne: into table_pairs_; logical_and, logical_or: into sums_
+    };
+    struct TablePair {                      // the two lookups that an equality compares
+        int32_t table[2] = {-1, -1};
+        int32_t args[2][4] = {};
+    };
+    // Two comparisons x <= y taken together: when  (x0 - y0) + (x1 - y1) + strict  is positive they cannot both hold.
+    struct SumTest {
+        int32_t x[2] = {}, y[2] = {};
+        int64_t strict = 0;
+    };
+
+    int32_t add_table(std::shared_ptr<const TableData> data, bool varying);
+    void add_labels(Step& equality, const Tree& tree, const std::vector<uint8_t>& varying);
+    void add_sum_tests(Step& junction, const Tree& tree, int32_t node);
+    void drop_unused(int32_t result);
+
+    std::vector<Step> constant_, varying_;  // in tape order; a constant depends on b and h at most
+    std::vector<TableSummary> tables_;
+    std::vector<TablePair> table_pairs_;
+    std::vector<SumTest> sums_;
+    int32_t n_values_ = 0, result_ = -1;
+    bool depends_on_b_ = false, depends_on_h_ = false, integer_only_ = true;
+};
+
+// One thread's scratch. bind() first.
+class BoxEvaluator {
+  public:
+    explicit BoxEvaluator(const BoxProgram& program);
+    void bind(int32_t b, int32_t h);
+
+    // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one block downwards.
+    Verdict over(const Box& box, bool look_into_tables);
+    bool at(int64_t q, int64_t kv);         // the pair itself, on the host's arithmetic
+
+  private:
+    using Step = BoxProgram::Step;
+    void run(const Step& step, const Box& box);
+    void run_f32(const Step& step);
+    void run_bits(const Step& step, uint32_t q, uint32_t kv);
+    Affine equality(const Step& step, const Box& box);
+    bool never_together(const Step& step, const Box& box) const;
+    void gather(const int32_t* args, uint8_t n_args, Range* indices) const;
+
+    const BoxProgram* program_;
+    std::vector<Affine> ints_;              // by position; f32 values live in floats_
+    std::vector<IntervalF32> floats_;
+    std::vector<uint32_t> bits_;
+    SharedValues shared_values_;
+    int32_t b_ = 0, h_ = 0;
+    bool look_into_tables_ = false;
+};
+
+}  // namespace vkattn::analysis

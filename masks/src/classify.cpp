@@ -1,0 +1,365 @@
+// A quadtree over the blocks: a box that is all empty or all full is settled at once, others are halved, down to one block; what
+// stays undecided there is settled by halving the block's own elements until one true and one false element are found.
+
+#include "vkattn/classify.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <system_error>
+#include <thread>
+
+#include "box_program.h"
+#include "vkattn/normalise.h"
+
+namespace vkattn {
+namespace {
+
+using analysis::Box;
+using analysis::BoxEvaluator;
+using analysis::BoxProgram;
+using analysis::Verdict;
+
+constexpr uint32_t kNone = ~0u;
+
+// Where to cut [begin, end), at least two long: near the middle, at a multiple of a large power of two, so that boxes share their
+// borders with each other, with the tables' groups and with the periods that masks are usually made of.
+int64_t cut(int64_t begin, int64_t end) {
+    const int64_t step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(end - begin))) / 2;
+    if (step == 0) return begin + 1;
+    const int64_t middle = begin + (end - begin) / 2;
+    const int64_t at = (middle + step / 2) / step * step;
+    return at > begin && at < end ? at : middle;
+}
+
+// The runs of neighbouring block rows while they grow: a list per row inside one array.
+class GrowingRuns {
+  public:
+    void reset(int64_t first_row, int64_t end_row) {
+        first_row_ = first_row;
+        head_.assign(static_cast<size_t>(end_row - first_row), kNone);
+        tail_.assign(static_cast<size_t>(end_row - first_row), kNone);
+        links_.clear();
+    }
+    // Columns of one row arrive in ascending order.
+    void append(int64_t row, int64_t begin, int64_t end, bool full) {
+        const auto i = static_cast<size_t>(row - first_row_);
+        const uint32_t tail = tail_[i];
+        if (tail != kNone) {
+            BlockRun& run = links_[tail].run;
+            if (run.full() == full && run.first() + run.n_blocks == static_cast<uint32_t>(begin)) {
+                run.n_blocks += static_cast<uint32_t>(end - begin);
+                return;
+            }
+        }
+        const auto link = static_cast<uint32_t>(links_.size());
+        links_.push_back({{static_cast<uint32_t>(begin) | (full ? 1u << 31 : 0u), static_cast<uint32_t>(end - begin)}, kNone});
+        (tail != kNone ? links_[tail].next : head_[i]) = link;
+        tail_[i] = link;
+    }
+    size_t n_runs() const { return links_.size(); }
+    void move_into(BlockMask& block_mask) {
+        for (const uint32_t head : head_) {
+            for (uint32_t link = head; link != kNone; link = links_[link].next) block_mask.runs.push_back(links_[link].run);
+            block_mask.row_offsets.push_back(static_cast<uint32_t>(block_mask.runs.size()));
+        }
+        *this = {};
+    }
+
+  private:
+    struct Link {
+        BlockRun run;
+        uint32_t next = kNone;
+    };
+    int64_t first_row_ = 0;
+    std::vector<uint32_t> head_, tail_;
+    std::vector<Link> links_;
+};
+
+struct Band {                               // block rows [row_begin, row_end) of one (b, h)
+    int32_t b = 0, h = 0;
+    int64_t row_begin = 0, row_end = 0;
+    GrowingRuns runs;
+};
+
+struct Job {
+    const BoxProgram& program;
+    const ClassifyOptions& options;
+    int64_t q_len, kv_len, columns;
+    std::vector<Band> bands;
+    std::atomic<size_t> next_band{0};
+    std::atomic<uint64_t> n_runs{0};
+    std::atomic<bool> too_many_runs{false};
+};
+
+class Classifier {
+  public:
+    explicit Classifier(Job& job) : job_(job), evaluator_(job.program) {}
+
+    void work() {
+        for (size_t i = job_.next_band++; i < job_.bands.size(); i = job_.next_band++) {
+            Band& band = job_.bands[i];
+            evaluator_.bind(band.b, band.h);
+            band.runs.reset(band.row_begin, band.row_end);
+            counted_ = 0;
+            descend(band);
+            if (job_.too_many_runs) return;
+        }
+    }
+
+  private:
+    struct Blocks {                         // [row0, row1) x [column0, column1)
+        int64_t row0, row1, column0, column1;
+    };
+
+    Box elements(const Blocks& blocks) const {
+        const int64_t block_q = job_.options.block_q, block_kv = job_.options.block_kv;
+        return {blocks.row0 * block_q, std::min(job_.q_len, blocks.row1 * block_q) - 1,
+                blocks.column0 * block_kv, std::min(job_.kv_len, blocks.column1 * block_kv) - 1};
+    }
+
+    void descend(Band& band) {
+        open_.assign(1, {band.row_begin, band.row_end, 0, job_.columns});
+        while (!open_.empty()) {
+            const Blocks blocks = open_.back();
+            open_.pop_back();
+            const int64_t rows = blocks.row1 - blocks.row0, columns = blocks.column1 - blocks.column0;
+            const bool one_block = rows == 1 && columns == 1;
+            const Box box = elements(blocks);
+            const Verdict verdict = evaluator_.over(box, one_block);
+            if (verdict == Verdict::empty) continue;
+            if (verdict == Verdict::full || one_block) {
+                const BlockKind kind = verdict == Verdict::full ? BlockKind::full : settle(box);
+                if (kind == BlockKind::empty) continue;
+                for (int64_t row = blocks.row0; row < blocks.row1; ++row) {
+                    band.runs.append(row, blocks.column0, blocks.column1, kind == BlockKind::full);
+                }
+                if (!within_limit(band.runs.n_runs())) return;
+                continue;
+            }
+            // The last pushed is the first visited: columns of one row ascend.
+            const bool cut_rows = rows > 1 && columns < 2 * rows, cut_columns = columns > 1 && rows < 2 * columns;
+            const int64_t row = cut_rows ? cut(blocks.row0, blocks.row1) : blocks.row1;
+            const int64_t column = cut_columns ? cut(blocks.column0, blocks.column1) : blocks.column1;
+            if (cut_rows && cut_columns) open_.push_back({row, blocks.row1, column, blocks.column1});
+            if (cut_rows) open_.push_back({row, blocks.row1, blocks.column0, column});
+            if (cut_columns) open_.push_back({blocks.row0, row, column, blocks.column1});
+            open_.push_back({blocks.row0, row, blocks.column0, column});
+        }
+        within_limit(band.runs.n_runs());
+    }
+
+    bool within_limit(size_t n_runs) {      // other threads' runs count too
+        job_.n_runs += n_runs - counted_;
+        counted_ = n_runs;
+        if (job_.n_runs > job_.options.max_runs) job_.too_many_runs = true;
+        return !job_.too_many_runs;
+    }
+
+    // One element: floats are decided only where every device agrees.
+    Verdict element(int64_t q, int64_t kv) {
+        if (job_.program.integer_only()) return evaluator_.at(q, kv) ? Verdict::full : Verdict::empty;
+        return evaluator_.over({q, q, kv, kv}, true);
+    }
+
+    BlockKind settle(const Box& block) {
+        if (job_.options.refine == Refine::none) return BlockKind::partial;
+        constexpr int64_t one_by_one = 8;
+        bool any_true = false, any_false = false, any_undecided = false;
+        const auto note = [&](Verdict verdict) {
+            any_true = any_true || verdict == Verdict::full;
+            any_false = any_false || verdict == Verdict::empty;
+        };
+        const auto ask = [&](int64_t q, int64_t kv) {
+            const Verdict verdict = element(q, kv);
+            note(verdict);
+            any_undecided = any_undecided || verdict == Verdict::undecided;
+            return any_undecided || (any_true && any_false);
+        };
+        refining_.assign(1, block);
+        for (bool first = true; !refining_.empty(); first = false) {
+            const Box box = refining_.back();
+            refining_.pop_back();
+            const Verdict verdict = first ? Verdict::undecided : evaluator_.over(box, true);
+            note(verdict);
+            if (any_true && any_false) return BlockKind::partial;
+            if (verdict != Verdict::undecided) continue;
+            if (box.area() <= one_by_one) {
+                for (int64_t q = box.q0; q <= box.q1; ++q) {
+                    for (int64_t kv = box.kv0; kv <= box.kv1; ++kv) {
+                        if (ask(q, kv)) return BlockKind::partial;
+                    }
+                }
+                continue;
+            }
+            if (ask(box.q0, box.kv0) || ask(box.q1, box.kv1) || ask(box.q0, box.kv1) || ask(box.q1, box.kv0)) {
+                return BlockKind::partial;
+            }
+            Box lower = box, upper = box;
+            if (box.rows() >= box.columns()) {
+                upper.q0 = cut(box.q0, box.q1 + 1);
+                lower.q1 = upper.q0 - 1;
+            } else {
+                upper.kv0 = cut(box.kv0, box.kv1 + 1);
+                lower.kv1 = upper.kv0 - 1;
+            }
+            refining_.push_back(upper);
+            refining_.push_back(lower);
+        }
+        return any_true ? BlockKind::full : BlockKind::empty;
+    }
+
+    Job& job_;
+    BoxEvaluator evaluator_;
+    std::vector<Blocks> open_;
+    std::vector<Box> refining_;
+    size_t counted_ = 0;
+};
+
+// A thread that cannot be had is done without.
+void run_threads(Job& job, int32_t n_threads) {
+    std::vector<std::thread> threads;
+    try {
+        for (int32_t i = 1; i < n_threads; ++i) threads.emplace_back([&job] { Classifier(job).work(); });
+    } catch (const std::system_error&) {
+    }
+    Classifier(job).work();
+    for (std::thread& thread : threads) thread.join();
+}
+
+struct Prepared {
+    BoxProgram program;
+    ResolvedBindings bindings;
+};
+Result<Prepared> prepare(const Mask& mask, const Shape& shape, const Bindings& bindings) {
+    if (!mask.status().ok()) return mask.status();
+    if (Status status = check(shape); !status.ok()) return status;
+    Result<ResolvedBindings> resolved = resolve(mask.tree(), bindings);
+    if (!resolved.ok()) return resolved.status();
+    Result<BoxProgram> program = BoxProgram::make(mask.tree(), shape, *resolved);
+    if (!program.ok()) return program.status();
+    return Prepared{*std::move(program), *std::move(resolved)};
+}
+
+// What the lists were made of, so that a plan can tell stale ones.
+Status remember_origin(const Mask& mask, const Bindings& bindings, BlockMask& block_mask) {
+    Result<Tree> normal = normalise(mask);
+    if (!normal.ok()) return normal.status();
+    Result<ResolvedBindings> resolved = resolve(*normal, bindings);
+    if (!resolved.ok()) return resolved.status();
+    block_mask.structure_hash = structure_hash(*normal);
+    block_mask.slot_values = slot_values(*normal, *resolved);
+    return {};
+}
+
+Status check_options(const ClassifyOptions& options) {
+    if (options.block_q < 1 || options.block_kv < 1) {
+        return error(Code::invalid_argument, "block sizes are " + std::to_string(options.block_q) + " x " +
+                                                 std::to_string(options.block_kv) + "; both must be at least 1");
+    }
+    if (options.threads < 1) {
+        return error(Code::invalid_argument, "threads is " + std::to_string(options.threads) + "; it must be at least 1");
+    }
+    return {};
+}
+
+Status too_many(const char* what, uint64_t limit) {
+    return error(Code::limit_exceeded, std::string("the block mask needs more than max_runs = ") + std::to_string(limit) + " " + what +
+                                           "; use larger blocks, or raise max_runs (at most 2^32 - 1)");
+}
+
+}  // namespace
+
+Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings, const ClassifyOptions& options) {
+    if (Status status = check_options(options); !status.ok()) return status;
+    Result<Prepared> prepared = prepare(mask, shape, bindings);
+    if (!prepared.ok()) return prepared.status();
+
+    BlockMask result;
+    result.shape = shape;
+    result.block_q = options.block_q;
+    result.block_kv = options.block_kv;
+    result.batch = prepared->program.depends_on_b() ? shape.batch : 1;
+    result.heads = prepared->program.depends_on_h() ? shape.q_heads : 1;
+    if (Status status = remember_origin(mask, bindings, result); !status.ok()) return status;
+
+    ClassifyOptions bounded = options;
+    bounded.max_runs = std::min<uint64_t>(options.max_runs, ~0u);
+    const int64_t planes = int64_t{result.batch} * result.heads, rows = result.rows();
+    if (rows > 0 && static_cast<uint64_t>(planes) > bounded.max_runs / static_cast<uint64_t>(rows)) {
+        return too_many("block rows", bounded.max_runs);
+    }
+    Job job{prepared->program, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
+    const int64_t bands_per_plane = std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
+    if (rows > 0 && result.columns() > 0) {
+        job.bands.reserve(static_cast<size_t>(planes * bands_per_plane));
+        for (int64_t i = 0; i < planes * bands_per_plane; ++i) {
+            const int64_t plane = i / bands_per_plane, band = i % bands_per_plane;
+            Band& added = job.bands.emplace_back();
+            added.b = static_cast<int32_t>(plane / result.heads);
+            added.h = static_cast<int32_t>(plane % result.heads);
+            added.row_begin = rows * band / bands_per_plane;
+            added.row_end = rows * (band + 1) / bands_per_plane;
+        }
+        run_threads(job, static_cast<int32_t>(std::min<int64_t>(options.threads, static_cast<int64_t>(job.bands.size()))));
+        if (job.too_many_runs) return too_many("runs", bounded.max_runs);
+    }
+
+    result.runs.reserve(job.n_runs);
+    result.row_offsets.reserve(static_cast<size_t>(planes * rows) + 1);
+    result.row_offsets.push_back(0);
+    for (Band& band : job.bands) band.runs.move_into(result);
+    result.row_offsets.resize(static_cast<size_t>(planes * rows) + 1, 0);       // no columns: rows without runs
+    return result;
+}
+
+Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings& bindings) {
+    Result<Prepared> prepared = prepare(mask, shape, bindings);
+    if (!prepared.ok()) return prepared.status();
+    const BoxProgram& program = prepared->program;
+    if (shape.q_len == 0 || shape.kv_len == 0) return int64_t{0};
+
+    constexpr int64_t one_by_one = 16;
+    const int32_t batch = program.depends_on_b() ? shape.batch : 1, heads = program.depends_on_h() ? shape.q_heads : 1;
+    const int64_t copies = (int64_t{shape.batch} / batch) * (int64_t{shape.q_heads} / heads);
+    BoxEvaluator evaluator(program);
+    std::vector<Box> open;
+    int64_t total = 0;
+    for (int32_t b = 0; b < batch; ++b) {
+        for (int32_t h = 0; h < heads; ++h) {
+            evaluator.bind(b, h);
+            int64_t pairs = 0;              // at most 2^62
+            open.assign(1, {0, int64_t{shape.q_len} - 1, 0, int64_t{shape.kv_len} - 1});
+            while (!open.empty()) {
+                const Box box = open.back();
+                open.pop_back();
+                if (box.area() <= one_by_one) {
+                    for (int64_t q = box.q0; q <= box.q1; ++q) {
+                        for (int64_t kv = box.kv0; kv <= box.kv1; ++kv) pairs += evaluator.at(q, kv) ? 1 : 0;
+                    }
+                    continue;
+                }
+                const Verdict verdict = evaluator.over(box, box.area() <= 128 * 128);
+                if (verdict == Verdict::full) pairs += box.area();
+                if (verdict != Verdict::undecided) continue;
+                Box lower = box, upper = box;
+                if (box.rows() >= box.columns()) {
+                    upper.q0 = cut(box.q0, box.q1 + 1);
+                    lower.q1 = upper.q0 - 1;
+                } else {
+                    upper.kv0 = cut(box.kv0, box.kv1 + 1);
+                    lower.kv1 = upper.kv0 - 1;
+                }
+                open.push_back(upper);
+                open.push_back(lower);
+            }
+            if (pairs > (INT64_MAX - total) / copies) {
+                return error(Code::limit_exceeded, "the number of pairs does not fit a 64-bit count");
+            }
+            total += pairs * copies;
+        }
+    }
+    return total;
+}
+
+}  // namespace vkattn
