@@ -86,6 +86,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
 
     impl->host = host;      // from here on the destructor has something to destroy
     if (Status status = impl->create_layouts(); !status.ok()) return status;
+    if (Status status = impl->create_pipeline_cache(); !status.ok()) return status;
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

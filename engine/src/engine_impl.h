@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "functions.h"
+#include "modules.h"
 #include "params.h"
 #include "variant.h"
 #include "vkattn/emit.h"
@@ -26,6 +27,12 @@ enum BindingSlot : uint32_t { binding_q, binding_k, binding_v, binding_o, bindin
 constexpr uint64_t work_params_bytes = 4096;
 constexpr uint64_t work_scratch_bytes = 4096;
 
+// What it took to make a pipeline; compile_ms stays 0 when it was there.
+struct PipelineCost {
+    double compile_ms = 0.0;
+    ModuleOrigin origin = ModuleOrigin::ahead_of_time;
+};
+
 class EngineImpl {
   public:
     ~EngineImpl();
@@ -40,15 +47,20 @@ class EngineImpl {
     std::atomic<uint64_t> pipelines_created{0};
 
     Status create_layouts();
-    // The pipeline of a variant, made on first use. Internally synchronised; adds what it took to *compile_ms.
-    Result<VkPipeline> pipeline(const Variant& variant, const EmittedHook& hook, double* compile_ms);
+    Status create_pipeline_cache();
+    // The pipeline of a variant, made on first use. Internally synchronised.
+    Result<VkPipeline> pipeline(const Variant& variant, const EmittedHook& hook, PipelineCost* cost);
 
   private:
-    Result<VkShaderModule> shader_module(const ModuleKey& key, const EmittedHook& hook);
+    Result<VkShaderModule> shader_module(const ModuleKey& key, const EmittedHook& hook, ModuleOrigin* origin);
+    VkPipelineCache pipeline_cache() const { return host.pipeline_cache != VK_NULL_HANDLE ? host.pipeline_cache : own_cache_; }
+    void store_pipeline_cache();
 
     std::mutex mutex_;
     std::map<ModuleKey, VkShaderModule> modules_;
     std::map<Variant, VkPipeline> pipelines_;
+    VkPipelineCache own_cache_ = VK_NULL_HANDLE;
+    std::vector<uint8_t> stored_pipelines_;
 };
 
 // Everything that recording needs, chosen by plan().

@@ -45,6 +45,9 @@ Result<DeviceFunctions> load_device_functions(const InstanceFunctions& instance,
     load(f.vkDestroyPipelineLayout, "vkDestroyPipelineLayout");
     load(f.vkCreateComputePipelines, "vkCreateComputePipelines");
     load(f.vkDestroyPipeline, "vkDestroyPipeline");
+    load(f.vkCreatePipelineCache, "vkCreatePipelineCache");
+    load(f.vkGetPipelineCacheData, "vkGetPipelineCacheData");
+    load(f.vkDestroyPipelineCache, "vkDestroyPipelineCache");
     load(f.vkCreateDescriptorPool, "vkCreateDescriptorPool");
     load(f.vkDestroyDescriptorPool, "vkDestroyDescriptorPool");
     load(f.vkAllocateDescriptorSets, "vkAllocateDescriptorSets");

@@ -26,6 +26,9 @@ struct DeviceFunctions {
     PFN_vkDestroyPipelineLayout vkDestroyPipelineLayout = nullptr;
     PFN_vkCreateComputePipelines vkCreateComputePipelines = nullptr;
     PFN_vkDestroyPipeline vkDestroyPipeline = nullptr;
+    PFN_vkCreatePipelineCache vkCreatePipelineCache = nullptr;
+    PFN_vkGetPipelineCacheData vkGetPipelineCacheData = nullptr;
+    PFN_vkDestroyPipelineCache vkDestroyPipelineCache = nullptr;
     PFN_vkCreateDescriptorPool vkCreateDescriptorPool = nullptr;
     PFN_vkDestroyDescriptorPool vkDestroyDescriptorPool = nullptr;
     PFN_vkAllocateDescriptorSets vkAllocateDescriptorSets = nullptr;

@@ -2,38 +2,8 @@
 #include <chrono>
 
 #include "engine_impl.h"
-#include "vkattn/compiler.h"
-#include "vkattn/shader_sources.h"
 
 namespace vkattn {
-namespace {
-
-std::string type_define(ElementType type) {
-    switch (type) {
-        case ElementType::f32: return "TYPE_F32";
-        case ElementType::f16: return "TYPE_F16";
-        case ElementType::bf16: return "TYPE_BF16";
-    }
-    return "TYPE_F32";
-}
-
-std::vector<std::pair<std::string, std::string>> defines_of(const ModuleKey& key) {
-    auto flag = [](bool value) { return std::string(value ? "1" : "0"); };
-    return {
-        {"ADDRESSING", key.addressing == Addressing::address ? "ADDRESSING_ADDRESS" : "ADDRESSING_BINDING"},
-        {"Q_TYPE", type_define(key.q_type)},
-        {"K_TYPE", type_define(key.k_type)},
-        {"V_TYPE", type_define(key.v_type)},
-        {"O_TYPE", type_define(key.o_type)},
-        {"Q_VEC4", flag(key.q_vec4)},
-        {"K_VEC4", flag(key.k_vec4)},
-        {"V_VEC4", flag(key.v_vec4)},
-        {"O_VEC4", flag(key.o_vec4)},
-        {"SUBGROUP_REDUCE", flag(key.subgroup_reduce)},
-    };
-}
-
-}  // namespace
 
 Status EngineImpl::create_layouts() {
     std::array<VkDescriptorSetLayoutBinding, binding_count> bindings{};
@@ -64,52 +34,64 @@ Status EngineImpl::create_layouts() {
     return {};
 }
 
+// A host that brings no pipeline cache gets the engine's own, kept in the cache directory under the device's key.
+Status EngineImpl::create_pipeline_cache() {
+    if (host.pipeline_cache != VK_NULL_HANDLE || options.cache_directory.empty()) return {};
+    stored_pipelines_ = FileCache(options.cache_directory).load("pipelines", capabilities.cache_key).value_or(std::vector<uint8_t>());
+    VkPipelineCacheCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+    info.initialDataSize = stored_pipelines_.size();
+    info.pInitialData = stored_pipelines_.data();
+    const VkResult result = functions.vkCreatePipelineCache(host.device, &info, host.allocator, &own_cache_);
+    if (result != VK_SUCCESS) return error(Code::device_error, "vkCreatePipelineCache failed", result);
+    return {};
+}
+
+void EngineImpl::store_pipeline_cache() {
+    size_t size = 0;
+    if (functions.vkGetPipelineCacheData(host.device, own_cache_, &size, nullptr) != VK_SUCCESS) return;
+    std::vector<uint8_t> bytes(size);
+    if (functions.vkGetPipelineCacheData(host.device, own_cache_, &size, bytes.data()) != VK_SUCCESS) return;
+    bytes.resize(size);
+    if (bytes != stored_pipelines_) FileCache(options.cache_directory).store("pipelines", capabilities.cache_key, bytes);
+}
+
 EngineImpl::~EngineImpl() {
     if (host.device == VK_NULL_HANDLE) return;
+    if (own_cache_ != VK_NULL_HANDLE) {
+        store_pipeline_cache();
+        functions.vkDestroyPipelineCache(host.device, own_cache_, host.allocator);
+    }
     for (const auto& [variant, pipeline] : pipelines_) functions.vkDestroyPipeline(host.device, pipeline, host.allocator);
     for (const auto& [key, module] : modules_) functions.vkDestroyShaderModule(host.device, module, host.allocator);
     if (pipeline_layout != VK_NULL_HANDLE) functions.vkDestroyPipelineLayout(host.device, pipeline_layout, host.allocator);
     if (set_layout != VK_NULL_HANDLE) functions.vkDestroyDescriptorSetLayout(host.device, set_layout, host.allocator);
 }
 
-Result<VkShaderModule> EngineImpl::shader_module(const ModuleKey& key, const EmittedHook& hook) {
+Result<VkShaderModule> EngineImpl::shader_module(const ModuleKey& key, const EmittedHook& hook, ModuleOrigin* origin) {
     if (const auto found = modules_.find(key); found != modules_.end()) return found->second;
-    if (options.compiler == nullptr)
-        return error(Code::unsupported, "this mask needs the run-time shader compiler: give EngineOptions::compiler (make_shaderc_compiler())");
-
-    CompileJob job;
-    job.name = key.kernel + ".comp";
-    SourceSet includes;
-    for (const ShaderSource& source : shader_sources()) {
-        if (source.name == job.name)
-            job.source = std::string(source.text);
-        else
-            includes.emplace(std::string(source.name), std::string(source.text));
-    }
-    job.includes = &includes;
-    job.defines = defines_of(key);
-    job.hook = hook.glsl;
-    auto spirv = options.compiler->compile(job);
-    if (!spirv) return spirv.status();
+    auto made = make_module(key, hook, options);
+    if (!made) return made.status();
+    *origin = made->origin;
 
     VkShaderModuleCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    info.codeSize = spirv->size() * sizeof(uint32_t);
-    info.pCode = spirv->data();
+    info.codeSize = made->spirv.size() * sizeof(uint32_t);
+    info.pCode = made->spirv.data();
     VkShaderModule module = VK_NULL_HANDLE;
     const VkResult result = functions.vkCreateShaderModule(host.device, &info, host.allocator, &module);
-    if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateShaderModule failed for " + job.name, result);
+    if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateShaderModule failed for " + key.kernel, result);
     modules_.emplace(key, module);
     return module;
 }
 
-Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHook& hook, double* compile_ms) {
+Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHook& hook, PipelineCost* cost) {
     // One lock over lookup and creation: two threads that want one variant get one pipeline.
     const std::lock_guard lock(mutex_);
     if (const auto found = pipelines_.find(variant); found != pipelines_.end()) return found->second;
     const auto begin = std::chrono::steady_clock::now();
 
-    auto module = shader_module(variant.module, hook);
+    auto module = shader_module(variant.module, hook, &cost->origin);
     if (!module) return module.status();
 
     std::vector<VkSpecializationMapEntry> entries;
@@ -135,11 +117,11 @@ Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHoo
     info.layout = pipeline_layout;
     VkPipeline pipeline = VK_NULL_HANDLE;
     const VkResult result =
-        functions.vkCreateComputePipelines(host.device, host.pipeline_cache, 1, &info, host.allocator, &pipeline);
+        functions.vkCreateComputePipelines(host.device, pipeline_cache(), 1, &info, host.allocator, &pipeline);
     if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateComputePipelines failed for " + variant.module.kernel, result);
     pipelines_.emplace(variant, pipeline);
     pipelines_created++;
-    *compile_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    cost->compile_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     return pipeline;
 }
 

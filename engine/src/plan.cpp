@@ -136,9 +136,12 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
 
     PlanReport& report = plan->report;
-    auto pipeline = engine->pipeline(plan->variant, plan->hook, &report.compile_ms);
+    PipelineCost cost;
+    auto pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
     if (!pipeline) return pipeline.status();
     plan->pipeline = *pipeline;
+    report.compile_ms = cost.compile_ms;
+    report.module = cost.compile_ms == 0.0 ? "there already" : cost.origin == ModuleOrigin::ahead_of_time ? "ahead of time" : cost.origin == ModuleOrigin::disk_cache ? "disk cache" : "compiled";
     report.path = to_string(problem.path);
     report.skeleton = to_string(problem.skeleton);
     report.schedule = to_string(problem.schedule);

@@ -164,6 +164,7 @@ struct PlanReport {
     uint64_t workspace_bytes = 0;
     double estimated_ms = 0.0;              // of a dense mask at the upper bounds
     uint32_t dispatches = 0;                // of an unsliced record at the upper bounds
+    std::string module;                     // where the shader came from: "ahead of time" | "disk cache" | "compiled" | "there already"
     double compile_ms = 0.0;                // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
 };
 

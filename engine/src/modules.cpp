@@ -1,0 +1,89 @@
+#include "modules.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "module_name.h"
+#include "vkattn/compiler.h"
+#include "vkattn/hash.h"
+#include "vkattn/shader_sources.h"
+
+namespace vkattn {
+namespace {
+
+constexpr uint32_t spirv_magic = 0x07230203u;
+
+std::string_view type_define(ElementType type) {
+    switch (type) {
+        case ElementType::f32: return "TYPE_F32";
+        case ElementType::f16: return "TYPE_F16";
+        case ElementType::bf16: return "TYPE_BF16";
+    }
+    return "TYPE_F32";
+}
+
+CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& includes) {
+    CompileJob job;
+    job.name = key.kernel + ".comp";
+    for (const ShaderSource& source : shader_sources()) {
+        if (source.name == job.name)
+            job.source = std::string(source.text);
+        else
+            includes.emplace(std::string(source.name), std::string(source.text));
+    }
+    job.includes = &includes;
+    job.hook = hook.glsl;
+    auto define = [&](const char* name, std::string_view value) { job.defines.emplace_back(name, std::string(value)); };
+    auto flag = [](bool value) { return value ? "1" : "0"; };
+    define("ADDRESSING", key.addressing == Addressing::address ? "ADDRESSING_ADDRESS" : "ADDRESSING_BINDING");
+    define("Q_TYPE", type_define(key.q_type));
+    define("K_TYPE", type_define(key.k_type));
+    define("V_TYPE", type_define(key.v_type));
+    define("O_TYPE", type_define(key.o_type));
+    define("Q_VEC4", flag(key.q_vec4));
+    define("K_VEC4", flag(key.k_vec4));
+    define("V_VEC4", flag(key.v_vec4));
+    define("O_VEC4", flag(key.o_vec4));
+    define("SUBGROUP_REDUCE", flag(key.subgroup_reduce));
+    return job;
+}
+
+// Everything that the SPIR-V depends on: a changed source or compiler is another key.
+std::string cache_key(const CompileJob& job, const std::string& compiler_version) {
+    std::string key = compiler_version + '\0' + job.name + '\0' + job.source + '\0' + job.hook + '\0';
+    for (const auto& [name, value] : job.defines) key += name + '=' + value + '\0';
+    for (const auto& [name, text] : *job.includes) key += name + '\0' + text + '\0';
+    return hash_hex(key);
+}
+
+}  // namespace
+
+Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const EngineOptions& options) {
+    const std::string name = module_name(key);
+    const auto shipped = ahead_of_time_modules();
+    const auto found = std::lower_bound(shipped.begin(), shipped.end(), std::string_view(name),
+                                        [](const AheadOfTimeModule& m, std::string_view wanted) { return m.name < wanted; });
+    if (found != shipped.end() && found->name == name)
+        return Module{{found->spirv.begin(), found->spirv.end()}, ModuleOrigin::ahead_of_time};
+
+    if (options.compiler == nullptr)
+        return error(Code::unsupported, "no ahead-of-time module fits this mask, its types and this device (" + name +
+                                            "): give EngineOptions::compiler (make_shaderc_compiler())");
+    SourceSet includes;
+    const CompileJob job = make_job(key, hook, includes);
+    const FileCache cache(options.cache_directory);
+    const std::string hash = cache_key(job, options.compiler->version());
+    if (auto bytes = cache.load("spirv", hash); bytes && bytes->size() >= 20 && bytes->size() % 4 == 0) {
+        Module module{std::vector<uint32_t>(bytes->size() / 4), ModuleOrigin::disk_cache};
+        std::memcpy(module.spirv.data(), bytes->data(), bytes->size());
+        if (module.spirv[0] == spirv_magic) return module;
+    }
+    auto spirv = options.compiler->compile(job);
+    if (!spirv) return spirv.status();
+    std::vector<uint8_t> bytes(spirv->size() * 4);
+    std::memcpy(bytes.data(), spirv->data(), bytes.size());
+    cache.store("spirv", hash, bytes);      // a full disk costs the next start, not this one
+    return Module{*std::move(spirv), ModuleOrigin::compiled};
+}
+
+}  // namespace vkattn
