@@ -22,7 +22,7 @@ int main() {
         if (by_tracing->mask(0, 0, 5, kv) != attends) return 1;
         std::printf("%c", attends ? '#' : '.');
     }
-    const auto engine = vkattn::Engine::create({}); // no device: an error, not a crash
+    const auto engine = vkattn::Engine::create({});  // no device: an error, not a crash
     std::printf("\nwithout a device: %s\n", engine.status().message.c_str());
     return engine ? 1 : 0;
 }
