@@ -97,11 +97,18 @@ class ShadercCompiler final : public ShaderCompiler {
         return std::vector<uint32_t>(words, words + bytes / sizeof(uint32_t));
     }
 
+    // shaderc has no version call: the generator word of a module carries glslang's, which is what changes the words.
     std::string version() const override {
         unsigned int version = 0;
         unsigned int revision = 0;
         shaderc_get_spv_version(&version, &revision);
-        return "shaderc spv " + std::to_string(version) + "." + std::to_string(revision);
+        CompileJob job;
+        job.name = "version.comp";
+        job.source = "#version 450\nvoid main() {}\n";
+        const Result<std::vector<uint32_t>> module = compile(job);
+        const uint32_t generator = module && module->size() > 2 ? (*module)[2] : 0;
+        return "shaderc, SPIR-V " + std::to_string(version) + "." + std::to_string(revision) + ", generator " +
+               std::to_string(generator);
     }
 
   private:
