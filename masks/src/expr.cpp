@@ -150,8 +150,9 @@ Expr make_expr(SyntaxNode node, const Expr* const* args, uint8_t n_args) {
     return Expr(std::move(home), position);
 }
 
-Expr int_argument(const Expr& expr) {
+Expr int_argument(const Expr& expr, uint32_t which) {
     SyntaxNode node;
+    node.payload = which;
     node.form = Form::int_argument;
     const Expr* args[] = {&expr};
     return make_expr(node, args, 1);
@@ -169,6 +170,15 @@ template <class... Args> Expr apply(Op op, const Args&... args) {
     node.op = op;
     const Expr* list[] = {&args...};
     return detail::make_expr(node, list, sizeof...(args));
+}
+
+// a > b is b < a; the form keeps how it was written, for messages.
+Expr greater(Op op, const Expr& a, const Expr& b) {
+    SyntaxNode node;
+    node.op = op;
+    node.form = detail::Form::swapped;
+    const Expr* list[] = {&b, &a};
+    return detail::make_expr(node, list, 2);
 }
 
 Expr leaf(Op op) {
@@ -259,8 +269,8 @@ Expr operator||(Expr a, Expr b) { return apply(Op::logical_or, a, b); }
 Expr operator!(Expr a) { return apply(Op::logical_not, a); }
 Expr operator<(Expr a, Expr b) { return apply(Op::lt, a, b); }
 Expr operator<=(Expr a, Expr b) { return apply(Op::le, a, b); }
-Expr operator>(Expr a, Expr b) { return apply(Op::lt, b, a); }
-Expr operator>=(Expr a, Expr b) { return apply(Op::le, b, a); }
+Expr operator>(Expr a, Expr b) { return greater(Op::lt, a, b); }
+Expr operator>=(Expr a, Expr b) { return greater(Op::le, a, b); }
 Expr operator==(Expr a, Expr b) { return apply(Op::eq, a, b); }
 Expr operator!=(Expr a, Expr b) { return apply(Op::ne, a, b); }
 

@@ -123,7 +123,7 @@ int32_t Finisher::fail(const std::string& what) {
     return 0;
 }
 
-// Marks what the root reaches, and where only an int will do: table indices, bit operators, arguments of named masks, and what
+// Marks what the root reaches, and where no float will do: table indices, shifts, conditions, arguments of named masks, and what
 // feeds them through arithmetic. Undeclared names found there are ints also in a score mod.
 void Finisher::mark_needed() {
     needed_.assign(root_ + 1, false);
@@ -136,7 +136,8 @@ void Finisher::mark_needed() {
             const auto child = static_cast<size_t>(node.args[k]);
             needed_[child] = true;
             bool wanted = node.form == Form::int_argument || node.op == Op::table || node.op == Op::shl ||
-                          node.op == Op::shr || node.op == Op::bit_not;
+                          node.op == Op::shr || node.op == Op::bit_not || node.op == Op::logical_and ||
+                          node.op == Op::logical_or || node.op == Op::logical_not || (node.op == Op::select && k == 0);
             const bool passes = (node.op >= Op::add && node.op <= Op::max) || (node.op == Op::select && k > 0) ||
                                 node.op == Op::bit_and || node.op == Op::bit_or || node.op == Op::bit_xor;
             if (passes && int_wanted_[i]) wanted = true;
@@ -282,9 +283,11 @@ int32_t Finisher::as_float(int32_t node) {
 }
 
 std::string Finisher::place(const SyntaxNode& node, int arg_index) const {
-    const std::string text(op_text(node.op));
+    std::string text(op_text(node.op));
     if (is_identifier(text)) return "the " + std::string(ordinal(arg_index)) + " argument of " + text + "()";
-    const std::string operand = node.n_args == 1 ? "operand" : arg_index == 0 ? "left side" : "right side";
+    const bool swapped = node.form == Form::swapped;
+    if (swapped) text[0] = '>';
+    const std::string operand = node.n_args == 1 ? "operand" : (arg_index == 0) != swapped ? "left side" : "right side";
     return "the " + operand + " of '" + text + "'";
 }
 
@@ -419,7 +422,9 @@ int32_t Finisher::type_node(const SyntaxNode& node) {
     if (node.form == Form::int_argument) {
         const int32_t a = arg(node, 0);
         if (type_of(a) == Type::i32) return a;
-        return fail(std::string("the argument is ") + describe(type_of(a)) + ", an int is needed; write int(x)");
+        const SyntaxNode& argument = syntax_.nodes[static_cast<size_t>(node.args[0])];
+        if (argument.column > 0) node_ = &argument;
+        return fail(argument_text(node.payload) + " is " + describe(type_of(a)) + ", an int is needed; write int(x)");
     }
     switch (node.op) {
     case Op::b:

@@ -2,6 +2,7 @@
 #include "vkattn/named.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "syntax.h"
@@ -167,13 +168,25 @@ template <class... T> ScoreMod call_score_mod(std::string_view name, const T&...
 
 namespace detail {
 
+// An argument's number: its entry's place in the two lists, one after the other, and its own place there.
+constexpr uint32_t max_parameters = 4;
+
+std::string argument_text(uint32_t which) {
+    const size_t place = which / max_parameters;
+    const NamedEntry& entry = place < std::size(mask_list) ? mask_list[place] : score_mod_list[place - std::size(mask_list)];
+    return "argument '" + std::string(entry.parameters[which % max_parameters].name) + "' of " + signature(entry);
+}
+
 Expr build_named(const NamedEntry& entry, const NamedSite& site, NamedArgument* args) {
+    const bool is_mask = &entry >= mask_list && &entry < mask_list + std::size(mask_list);
+    const auto place = static_cast<uint32_t>(is_mask ? &entry - mask_list
+                                                     : &entry - score_mod_list + std::ssize(mask_list));
     for (uint8_t i = 0; i < entry.n_parameters; ++i) {
         const auto table_type = [&](Type type) {
             if (args[i].table.type == type_by_context && !args[i].table.captured) args[i].table.type = static_cast<int>(type);
         };
         switch (entry.parameters[i].kind) {
-        case Kind::integer: args[i].expr.front() = int_argument(args[i].expr.front()); break;
+        case Kind::integer: args[i].expr.front() = int_argument(args[i].expr.front(), max_parameters * place + i); break;
         case Kind::table_i32: table_type(Type::i32); break;
         case Kind::table_f32: table_type(Type::f32); break;
         case Kind::table_bool: table_type(Type::boolean); break;

@@ -1,6 +1,7 @@
 // The words of the text grammar.
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "named_calls.h"
 #include "syntax.h"
@@ -78,11 +79,69 @@ bool is_reserved(std::string_view name) {
             if (op_text(static_cast<Op>(op)) == name) return true;
         }
     }
-    const auto has_name = [&](const NamedEntry& entry) { return entry.name == name; };
-    const auto masks = named_masks();
-    const auto score_mods = named_score_mods();
-    return std::any_of(masks.begin(), masks.end(), has_name) ||
-           std::any_of(score_mods.begin(), score_mods.end(), has_name);
+    return has_entry(named_masks(), name) || has_entry(named_score_mods(), name);
+}
+
+bool has_entry(std::span<const NamedEntry> entries, std::string_view name) {
+    return std::any_of(entries.begin(), entries.end(), [&](const NamedEntry& entry) { return entry.name == name; });
+}
+
+Result<ResolvedCall> resolve_call(std::span<const NamedEntry> entries, std::string_view name,
+                                  std::span<const CallArgument> arguments, bool score_mod) {
+    const auto is_table = [](ArgumentKind kind) {
+        return kind == ArgumentKind::table_i32 || kind == ArgumentKind::table_f32 || kind == ArgumentKind::table_bool;
+    };
+    // For the message: every overload, and what did not fit in the one with the right number of arguments.
+    std::string overloads, misfit;
+    for (const size_t extra : {size_t{0}, size_t{1}}) {
+        if (extra == 1 && !score_mod) break;
+        for (const NamedEntry& entry : entries) {
+            if (entry.name != name) continue;
+            if (extra == 0) overloads += (overloads.empty() ? "" : " or ") + signature(entry);
+            if (arguments.size() != entry.n_parameters + extra) continue;
+            bool fits = true;
+            for (size_t i = 0; i < entry.n_parameters && fits; ++i) {
+                const NamedParameter& parameter = entry.parameters[i];
+                fits = is_table(parameter.kind) ? arguments[i].may_be_table : arguments[i].may_be_value;
+                if (!fits && misfit.empty()) {
+                    misfit = "argument '" + std::string(parameter.name) + "' of " + signature(entry) +
+                             (is_table(parameter.kind) ? " must be the name of a table" : " is a value, not a table");
+                }
+            }
+            if (fits && extra == 1) fits = arguments.back().may_be_value;
+            if (fits) return ResolvedCall{&entry, extra == 1};
+        }
+    }
+    if (!misfit.empty()) return error(Code::invalid_text, misfit);
+    return error(Code::invalid_text, "'" + std::string(name) + "' is called with " + std::to_string(arguments.size()) +
+                                         (arguments.size() == 1 ? " argument" : " arguments") + "; write " + overloads +
+                                         (score_mod ? ", with the score to change as an optional last argument" : ""));
+}
+
+std::string did_you_mean(std::string_view name, std::span<const std::string_view> candidates) {
+    std::string_view best;
+    size_t best_distance = name.size() < 4 ? 2 : 3;     // only what is nearer than this
+    if (name.size() > 64) return "";
+    std::vector<size_t> row;
+    for (const std::string_view candidate : candidates) {
+        // Levenshtein distance, a row at a time.
+        row.resize(candidate.size() + 1);
+        for (size_t j = 0; j < row.size(); ++j) row[j] = j;
+        for (size_t i = 1; i <= name.size(); ++i) {
+            size_t diagonal = row[0];
+            row[0] = i;
+            for (size_t j = 1; j < row.size(); ++j) {
+                const size_t substituted = diagonal + (name[i - 1] == candidate[j - 1] ? 0 : 1);
+                diagonal = row[j];
+                row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+            }
+        }
+        if (row.back() < best_distance) {
+            best_distance = row.back();
+            best = candidate;
+        }
+    }
+    return best.empty() ? "" : "; did you mean '" + std::string(best) + "'?";
 }
 
 }  // namespace vkattn::detail

@@ -18,7 +18,8 @@ constexpr int type_by_context = -1;         // a Type, or this: i32 in a mask or
 
 enum class Form : uint8_t {
     op,
-    int_argument,                           // args[0] itself, which must be an i32: an argument of a named mask
+    swapped,                                // lt or le, written as > or >= with the operands the other way round
+    int_argument,                           // args[0] itself, which must be an i32: argument `payload` of a named mask
 };
 
 struct SyntaxNode {
@@ -89,7 +90,9 @@ int32_t bring_into(Syntax& home, const Expr& expr);
 std::shared_ptr<Syntax> longest_tape(const Expr* const* args, uint8_t n_args);
 // A node over `args`, on the longest of their tapes; the shorter ones are appended to it.
 Expr make_expr(SyntaxNode node, const Expr* const* args, uint8_t n_args);
-Expr int_argument(const Expr& expr);
+Expr int_argument(const Expr& expr, uint32_t which);
+// "argument 'left' of window(left, right)", for messages; `which` as build_named numbered it.
+std::string argument_text(uint32_t which);
 
 // The operator's symbol ("+") or function name ("min"), as in text.
 std::string_view op_text(Op op);
