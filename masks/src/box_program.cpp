@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "vkattn/evaluate.h"
-
 namespace vkattn::analysis {
 
 int32_t BoxProgram::add_table(std::shared_ptr<const TableData> data, bool varying) {
@@ -151,8 +149,7 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
 BoxEvaluator::BoxEvaluator(const BoxProgram& program)
     : program_(&program),
       ints_(static_cast<size_t>(program.n_values_)),
-      floats_(program.integer_only() ? 0 : static_cast<size_t>(program.n_values_)),
-      bits_(static_cast<size_t>(program.n_values_)) {}
+      floats_(program.integer_only() ? 0 : static_cast<size_t>(program.n_values_)) {}
 
 void BoxEvaluator::bind(int32_t b, int32_t h) {
     b_ = b;
@@ -160,7 +157,6 @@ void BoxEvaluator::bind(int32_t b, int32_t h) {
     for (const Step& step : program_->constant_) {
         if (step.type == Type::f32) run_f32(step);
         else run(step, Box{});
-        run_bits(step, 0, 0);
     }
 }
 
@@ -173,11 +169,6 @@ Verdict BoxEvaluator::over(const Box& box, bool look_into_tables) {
     const Affine& result = ints_[static_cast<size_t>(program_->result_)];
     if (result.undecided()) return Verdict::undecided;
     return result.min != 0 ? Verdict::full : Verdict::empty;
-}
-
-bool BoxEvaluator::at(int64_t q, int64_t kv) {
-    for (const Step& step : program_->varying_) run_bits(step, static_cast<uint32_t>(q), static_cast<uint32_t>(kv));
-    return bits_[static_cast<size_t>(program_->result_)] != 0;
 }
 
 void BoxEvaluator::gather(const int32_t* args, uint8_t n_args, Range* indices) const {
@@ -314,26 +305,6 @@ void BoxEvaluator::run_f32(const Step& step) {
     } else {
         out = any_f32();
     }
-}
-
-void BoxEvaluator::run_bits(const Step& step, uint32_t q, uint32_t kv) {
-    uint32_t& out = bits_[static_cast<size_t>(step.out)];
-    if (step.n_args == 0) {
-        const bool leaf_of_box = step.op == Op::q || step.op == Op::kv;
-        out = leaf_of_box ? (step.op == Op::q ? q : kv) : step.op == Op::b ? static_cast<uint32_t>(b_)
-                          : step.op == Op::h ? static_cast<uint32_t>(h_) : step.bits;
-        return;
-    }
-    uint32_t args[4] = {};
-    for (int i = 0; i < step.n_args; ++i) args[i] = bits_[static_cast<size_t>(step.args[i])];
-    if (step.op != Op::table) {
-        out = apply_op(step.op, step.op == Op::select ? step.type : step.operand, args);
-        return;
-    }
-    int64_t indices[4] = {};
-    for (int i = 0; i < step.n_args; ++i) indices[i] = static_cast<int32_t>(args[i]);
-    const TableSummary& table = program_->tables_[static_cast<size_t>(step.table)];
-    out = table.bits_at(table.flat_index(indices));
 }
 
 }  // namespace vkattn::analysis

@@ -72,13 +72,11 @@ class BoxEvaluator {
 
     // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one block downwards.
     Verdict over(const Box& box, bool look_into_tables);
-    bool at(int64_t q, int64_t kv);         // the pair itself, on the host's arithmetic
 
   private:
     using Step = BoxProgram::Step;
     void run(const Step& step, const Box& box);
     void run_f32(const Step& step);
-    void run_bits(const Step& step, uint32_t q, uint32_t kv);
     Affine equality(const Step& step, const Box& box);
     bool never_together(const Step& step, const Box& box) const;
     void gather(const int32_t* args, uint8_t n_args, Range* indices) const;
@@ -86,7 +84,6 @@ class BoxEvaluator {
     const BoxProgram* program_;
     std::vector<Affine> ints_;              // by position; f32 values live in floats_
     std::vector<IntervalF32> floats_;
-    std::vector<uint32_t> bits_;
     SharedValues shared_values_;
     int32_t b_ = 0, h_ = 0;
     bool look_into_tables_ = false;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "box_program.h"
+#include "vkattn/evaluate.h"
 #include "vkattn/normalise.h"
 
 namespace vkattn {
@@ -30,6 +31,10 @@ int64_t cut(int64_t begin, int64_t end) {
     const int64_t middle = begin + (end - begin) / 2;
     const int64_t at = (middle + step / 2) / step * step;
     return at > begin && at < end ? at : middle;
+}
+
+bool at(Evaluator& pairs, int32_t b, int32_t h, int64_t q, int64_t kv) {
+    return pairs.mask(b, h, static_cast<int32_t>(q), static_cast<int32_t>(kv));
 }
 
 // The runs of neighbouring block rows while they grow: a list per row inside one array.
@@ -84,6 +89,7 @@ struct Band {                               // block rows [row_begin, row_end) o
 
 struct Job {
     const BoxProgram& program;
+    const Evaluator& evaluator;             // copied by each thread
     const ClassifyOptions& options;
     int64_t q_len, kv_len, columns;
     std::vector<Band> bands;
@@ -94,12 +100,14 @@ struct Job {
 
 class Classifier {
   public:
-    explicit Classifier(Job& job) : job_(job), evaluator_(job.program) {}
+    explicit Classifier(Job& job) : job_(job), boxes_(job.program), pairs_(job.evaluator) {}
 
     void work() {
         for (size_t i = job_.next_band++; i < job_.bands.size(); i = job_.next_band++) {
             Band& band = job_.bands[i];
-            evaluator_.bind(band.b, band.h);
+            b_ = band.b;
+            h_ = band.h;
+            boxes_.bind(b_, h_);
             band.runs.reset(band.row_begin, band.row_end);
             counted_ = 0;
             descend(band);
@@ -126,7 +134,7 @@ class Classifier {
             const int64_t rows = blocks.row1 - blocks.row0, columns = blocks.column1 - blocks.column0;
             const bool one_block = rows == 1 && columns == 1;
             const Box box = elements(blocks);
-            const Verdict verdict = evaluator_.over(box, one_block);
+            const Verdict verdict = boxes_.over(box, one_block);
             if (verdict == Verdict::empty) continue;
             if (verdict == Verdict::full || one_block) {
                 const BlockKind kind = verdict == Verdict::full ? BlockKind::full : settle(box);
@@ -158,8 +166,8 @@ class Classifier {
 
     // One element: floats are decided only where every device agrees.
     Verdict element(int64_t q, int64_t kv) {
-        if (job_.program.integer_only()) return evaluator_.at(q, kv) ? Verdict::full : Verdict::empty;
-        return evaluator_.over({q, q, kv, kv}, true);
+        if (job_.program.integer_only()) return at(pairs_, b_, h_, q, kv) ? Verdict::full : Verdict::empty;
+        return boxes_.over({q, q, kv, kv}, true);
     }
 
     BlockKind settle(const Box& block) {
@@ -180,7 +188,7 @@ class Classifier {
         for (bool first = true; !refining_.empty(); first = false) {
             const Box box = refining_.back();
             refining_.pop_back();
-            const Verdict verdict = first ? Verdict::undecided : evaluator_.over(box, true);
+            const Verdict verdict = first ? Verdict::undecided : boxes_.over(box, true);
             note(verdict);
             if (any_true && any_false) return BlockKind::partial;
             if (verdict != Verdict::undecided) continue;
@@ -210,7 +218,9 @@ class Classifier {
     }
 
     Job& job_;
-    BoxEvaluator evaluator_;
+    BoxEvaluator boxes_;
+    Evaluator pairs_;
+    int32_t b_ = 0, h_ = 0;
     std::vector<Blocks> open_;
     std::vector<Box> refining_;
     size_t counted_ = 0;
@@ -229,23 +239,25 @@ void run_threads(Job& job, int32_t n_threads) {
 
 struct Prepared {
     BoxProgram program;
-    ResolvedBindings bindings;
+    Evaluator evaluator;
 };
 Result<Prepared> prepare(const Mask& mask, const Shape& shape, const Bindings& bindings) {
     if (!mask.status().ok()) return mask.status();
     if (Status status = check(shape); !status.ok()) return status;
-    Result<ResolvedBindings> resolved = resolve(mask.tree(), bindings);
+    Result<ResolvedBindings> resolved = resolve(mask.tree(), bindings, shape);
     if (!resolved.ok()) return resolved.status();
     Result<BoxProgram> program = BoxProgram::make(mask.tree(), shape, *resolved);
     if (!program.ok()) return program.status();
-    return Prepared{*std::move(program), *std::move(resolved)};
+    Result<Evaluator> evaluator = Evaluator::make(std::make_shared<const Tree>(mask.tree()), shape, *resolved);
+    if (!evaluator.ok()) return evaluator.status();
+    return Prepared{*std::move(program), *std::move(evaluator)};
 }
 
 // What the lists were made of, so that a plan can tell stale ones.
-Status remember_origin(const Mask& mask, const Bindings& bindings, BlockMask& block_mask) {
+Status remember_origin(const Mask& mask, const Shape& shape, const Bindings& bindings, BlockMask& block_mask) {
     Result<Tree> normal = normalise(mask);
     if (!normal.ok()) return normal.status();
-    Result<ResolvedBindings> resolved = resolve(*normal, bindings);
+    Result<ResolvedBindings> resolved = resolve(*normal, bindings, shape);
     if (!resolved.ok()) return resolved.status();
     block_mask.structure_hash = structure_hash(*normal);
     block_mask.slot_values = slot_values(*normal, *resolved);
@@ -281,7 +293,7 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     result.block_kv = options.block_kv;
     result.batch = prepared->program.depends_on_b() ? shape.batch : 1;
     result.heads = prepared->program.depends_on_h() ? shape.q_heads : 1;
-    if (Status status = remember_origin(mask, bindings, result); !status.ok()) return status;
+    if (Status status = remember_origin(mask, shape, bindings, result); !status.ok()) return status;
 
     ClassifyOptions bounded = options;
     bounded.max_runs = std::min<uint64_t>(options.max_runs, ~0u);
@@ -289,7 +301,7 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     if (rows > 0 && static_cast<uint64_t>(planes) > bounded.max_runs / static_cast<uint64_t>(rows)) {
         return too_many("block rows", bounded.max_runs);
     }
-    Job job{prepared->program, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
+    Job job{prepared->program, prepared->evaluator, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
     const int64_t bands_per_plane = std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
     if (rows > 0 && result.columns() > 0) {
         job.bands.reserve(static_cast<size_t>(planes * bands_per_plane));
@@ -322,12 +334,13 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
     constexpr int64_t one_by_one = 16;
     const int32_t batch = program.depends_on_b() ? shape.batch : 1, heads = program.depends_on_h() ? shape.q_heads : 1;
     const int64_t copies = (int64_t{shape.batch} / batch) * (int64_t{shape.q_heads} / heads);
-    BoxEvaluator evaluator(program);
+    BoxEvaluator boxes(program);
+    Evaluator& evaluator = prepared->evaluator;
     std::vector<Box> open;
     int64_t total = 0;
     for (int32_t b = 0; b < batch; ++b) {
         for (int32_t h = 0; h < heads; ++h) {
-            evaluator.bind(b, h);
+            boxes.bind(b, h);
             int64_t pairs = 0;              // at most 2^62
             open.assign(1, {0, int64_t{shape.q_len} - 1, 0, int64_t{shape.kv_len} - 1});
             while (!open.empty()) {
@@ -335,11 +348,11 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
                 open.pop_back();
                 if (box.area() <= one_by_one) {
                     for (int64_t q = box.q0; q <= box.q1; ++q) {
-                        for (int64_t kv = box.kv0; kv <= box.kv1; ++kv) pairs += evaluator.at(q, kv) ? 1 : 0;
+                        for (int64_t kv = box.kv0; kv <= box.kv1; ++kv) pairs += at(evaluator, b, h, q, kv) ? 1 : 0;
                     }
                     continue;
                 }
-                const Verdict verdict = evaluator.over(box, box.area() <= 128 * 128);
+                const Verdict verdict = boxes.over(box, box.area() <= 128 * 128);
                 if (verdict == Verdict::full) pairs += box.area();
                 if (verdict != Verdict::undecided) continue;
                 Box lower = box, upper = box;

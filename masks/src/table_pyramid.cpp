@@ -1,7 +1,6 @@
 #include "table_pyramid.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -162,24 +161,6 @@ bool TableSummary::flat_range(const Range* indices, Range& flat) const {
     const Pieces pieces = pieces_of(indices);
     flat = {pieces.offset, pieces.offset + pieces.length - 1};
     return pieces.count == 1;
-}
-
-int64_t TableSummary::flat_index(const int64_t* indices) const {
-    int64_t flat = 0;
-    for (size_t i = 0; i < data_->dims.size(); ++i) {
-        flat = flat * data_->dims[i] + std::clamp<int64_t>(indices[i], 0, data_->dims[i] - 1);
-    }
-    return flat;
-}
-
-uint32_t TableSummary::bits_at(int64_t flat) const {
-    const auto i = static_cast<size_t>(flat);
-    switch (data_->type) {
-    case Type::i32: return static_cast<uint32_t>(data_->i32[i]);
-    case Type::f32: return std::bit_cast<uint32_t>(data_->f32[i]);
-    case Type::boolean: return data_->boolean[i] != 0 ? 1u : 0u;
-    }
-    return 0;
 }
 
 bool ascending_rows(const TableData& table) {

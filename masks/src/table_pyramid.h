@@ -47,8 +47,6 @@ class TableSummary {
 
     // The one flat range that the indices reach, if it is one (all but the last index are points, or trailing ones complete).
     bool flat_range(const Range* indices, Range& flat) const;
-    int64_t flat_index(const int64_t* indices) const;       // clamped
-    uint32_t bits_at(int64_t flat) const;
 
   private:
     struct Pieces {                         // flat ranges [first + i, first + i + length) over the outer indices
