@@ -1,0 +1,137 @@
+// The harness tests itself: a check that cannot fail proves nothing.
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include <doctest/doctest.h>
+
+#include "harness/attention_case.h"
+#include "harness/numbers.h"
+#include "harness/pairwise.h"
+#include "harness/tensor.h"
+#include "harness/two_dispatches.h"
+#include "harness/vulkan_context.h"
+
+using namespace vkattn_tests;
+using vkattn::ElementType;
+
+TEST_SUITE_BEGIN("harness");
+
+TEST_CASE("the validation layer sees a missing barrier between two dispatches, and no more when it is there") {
+    VulkanContext& context = VulkanContext::shared();
+    TwoDispatches two(context);
+    CHECK(two.run(true) == 7u);
+    CHECK_MESSAGE(context.messages().empty(), context.message_text());
+    context.clear_messages();
+
+    for (int i = 0; i < 15; i++) two.run(false);        // more often than the layer's default limit of ten messages
+    CHECK(context.messages().size() >= 15);
+    bool hazard = false;
+    for (const ValidationMessage& message : context.messages()) hazard = hazard || (message.error && message.text.find("SYNC-HAZARD") != std::string::npos);
+    CHECK(hazard);
+    context.clear_messages();
+}
+
+TEST_CASE("guards: a write outside of the tensor is found, one inside is not") {
+    VulkanContext& context = VulkanContext::shared();
+    const Values shape(2, 3, 5, 7);
+    Placement placement;
+    placement.first = static_cast<int64_t>(guard_bytes / 4);
+    placement.strides = {3 * 5 * 8, 5 * 8, 8};          // one element of gap after each row
+    const uint64_t bytes = guard_bytes + 2 * 3 * 5 * 8 * 4 + guard_bytes;
+    for (uint64_t at = 0; at < bytes; at += 4) {
+        GuardedBuffer guarded(context, bytes);
+        guarded.leave_free(ElementType::f32, placement, shape);
+        guarded.upload();
+        CHECK(guarded.damage("o").empty());
+        std::memset(guarded.buffer.data + at, 0, 4);
+        const bool inside = at >= guard_bytes && at < bytes - guard_bytes && (at - guard_bytes) / 4 % 8 != 7;
+        CHECK(guarded.damage("o").empty() == inside);
+        if (at == guard_bytes) at = bytes - guard_bytes - 64;   // both ends and the gaps near them are enough
+    }
+}
+
+TEST_CASE("guards are NaN in every type") {
+    uint8_t bytes[4];
+    for (uint64_t i = 0; i < 4; i++) bytes[i] = guard_byte(guard_bytes + i);
+    for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) CHECK(std::isnan(load_element(type, bytes)));
+}
+
+TEST_CASE("16-bit floats: every f16 and bf16 value survives, halves round to even") {
+    for (uint32_t bits = 0; bits < 0x10000u; bits++) {
+        const auto half = static_cast<uint16_t>(bits);
+        const float f16 = from_f16_bits(half), bf16 = from_bf16_bits(half);
+        if (!std::isnan(f16) && to_f16_bits(f16) != half) FAIL("f16 " << bits);
+        if (!std::isnan(bf16) && to_bf16_bits(bf16) != half) FAIL("bf16 " << bits);
+        if (std::isnan(f16) && !std::isnan(from_f16_bits(to_f16_bits(f16)))) FAIL("f16 NaN " << bits);
+        if (std::isnan(bf16) && !std::isnan(from_bf16_bits(to_bf16_bits(bf16)))) FAIL("bf16 NaN " << bits);
+    }
+    CHECK(to_f16_bits(1.0f + 0x1p-11f) == 0x3c00);
+    CHECK(to_f16_bits(1.0f + 0x1p-10f + 0x1p-11f) == 0x3c02);
+    CHECK(to_f16_bits(1.0f + 0x1p-11f + 0x1p-23f) == 0x3c01);
+    CHECK(to_f16_bits(65519.0f) == 0x7bff);
+    CHECK(to_f16_bits(65520.0f) == 0x7c00);
+    CHECK(to_f16_bits(0x1p-25f) == 0);
+    CHECK(to_f16_bits(0x1.8p-24f) == 2);
+    CHECK(to_bf16_bits(1.0f + 0x1p-8f) == 0x3f80);
+    CHECK(to_bf16_bits(1.0f + 0x1p-7f + 0x1p-8f) == 0x3f82);
+    CHECK(to_bf16_bits(3.4e38f) == 0x7f80);
+}
+
+TEST_CASE("a case survives its text") {
+    AttentionCase c;
+    c.mask = "window";
+    c.score = "alibi";
+    c.k_type = ElementType::bf16;
+    c.o_type = ElementType::f16;
+    c.head_dim = 15;
+    c.value_dim = 576;
+    c.schedule = vkattn::Schedule::list;
+    c.skeleton = vkattn::Skeleton::tiles;
+    c.addressing = vkattn::Addressing::binding;
+    c.shape = {2, 6, 3, 65, 129};
+    c.layout = Layout::odd;
+    c.poison = Poison::partial;
+    c.block_q = 64;
+    c.block_kv = 32;
+    c.slices = 7;
+    c.seed = 12345678901234567890u;
+    CHECK(to_text(parse_case(to_text(c))) == to_text(c));
+    CHECK(to_text(c).find("seed=12345678901234567890") != std::string::npos);
+}
+
+TEST_CASE("pairwise tables hold every allowed pair and no other") {
+    const std::vector<int32_t> sizes = {5, 3, 4, 2, 7};
+    PairwiseOptions options;
+    options.allowed = [](size_t i, int32_t x, size_t j, int32_t y) { return !(i == 0 && j == 2 && x == 1 && y != 0); };
+    const auto rows = pairwise_table(sizes, options);
+    CHECK(rows.size() >= 35);
+    CHECK(rows.size() <= 60);
+    std::set<std::vector<int64_t>> seen;
+    for (const auto& row : rows)
+        for (size_t i = 0; i < sizes.size(); i++)
+            for (size_t j = i + 1; j < sizes.size(); j++) {
+                CHECK(options.allowed(i, row[i], j, row[j]));
+                seen.insert({static_cast<int64_t>(i), row[i], static_cast<int64_t>(j), row[j]});
+            }
+    size_t expected = 0;
+    for (size_t i = 0; i < sizes.size(); i++)
+        for (size_t j = i + 1; j < sizes.size(); j++)
+            for (int32_t x = 0; x < sizes[i]; x++)
+                for (int32_t y = 0; y < sizes[j]; y++) expected += options.allowed(i, x, j, y) ? 1 : 0;
+    CHECK(seen.size() == expected);
+}
+
+TEST_CASE("a lazily committed buffer of nearly 4 GiB holds what is written at its end") {
+    VulkanContext& context = VulkanContext::shared();
+    SparseBuffer sparse(context, (4ull << 30) - (1u << 20));
+    if (!sparse.ok()) {
+        MESSAGE("not on this device: " << sparse.why_not);
+        return;
+    }
+    sparse.data[sparse.size_bytes - 1] = 42;
+    CHECK(sparse.data[sparse.size_bytes - 1] == 42);
+    CHECK_MESSAGE(context.messages().empty(), context.message_text());
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,135 @@
+// The comparison with float64: tolerance and special values as docs/design.md, section 5, has them.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include <doctest/doctest.h>
+
+#include "numbers.h"
+#include "reference/attention_f64.h"
+#include "run_attention.h"
+
+namespace vkattn_tests {
+namespace {
+
+using vkattn::test::AttentionF64;
+
+AttentionF64 reference_of(const AttentionCase& c, const Inputs& inputs, double scale) {
+    AttentionF64 reference;
+    reference.batch = c.shape.batch;
+    reference.q_heads = c.shape.q_heads;
+    reference.kv_heads = c.shape.kv_heads;
+    reference.q_len = c.shape.q_len;
+    reference.kv_len = c.shape.kv_len;
+    reference.head_dim = c.head_dim;
+    reference.value_dim = c.value_dim;
+    reference.scale = scale;
+    reference.q = inputs.q.at;
+    reference.k = inputs.k.at;
+    reference.v = inputs.v.at;
+    reference.mask = inputs.keep;
+    reference.score = inputs.score.change;
+    reference.run();
+    return reference;
+}
+
+// The yardstick: the same sums in f32, one after the other. One row of o; `scores` is scratch.
+void plain_f32_row(const AttentionF64& in, int b, int h, int i, std::vector<float>& scores, std::vector<float>& o) {
+    const size_t d = static_cast<size_t>(in.head_dim), dv = static_cast<size_t>(in.value_dim);
+    const float scale = static_cast<float>(in.scale);
+    float highest = -std::numeric_limits<float>::infinity();
+    for (int j = 0; j < in.kv_len; j++) {
+        float& s = scores[static_cast<size_t>(j)] = -std::numeric_limits<float>::infinity();
+        if (!in.mask(b, h, i, j)) continue;
+        float sum = 0.0f;
+        for (size_t x = 0; x < d; x++) sum += in.q[in.q_row(b, h, i) * d + x] * in.k[in.kv_row(b, h, j) * d + x];
+        s = static_cast<float>(in.score(static_cast<double>(sum * scale), b, h, i, j));
+        highest = std::max(highest, s);
+    }
+    std::fill(o.begin(), o.end(), 0.0f);
+    float total = 0.0f;
+    for (int j = 0; j < in.kv_len; j++) {
+        const float s = scores[static_cast<size_t>(j)];
+        if (s == -std::numeric_limits<float>::infinity()) continue;
+        const float weight = std::exp(s - highest);
+        total += weight;
+        for (size_t x = 0; x < dv; x++) o[x] += weight * in.v[in.kv_row(b, h, j) * dv + x];
+    }
+    for (float& x : o) x = total == 0.0f ? 0.0f : x / total;
+}
+
+double largest_finite(const double* values, size_t n) {
+    double largest = 0.0;
+    for (size_t i = 0; i < n; i++)
+        if (std::isfinite(values[i])) largest = std::max(largest, std::fabs(values[i]));
+    return largest;
+}
+
+// Same kind of value: NaN, the same infinity, or finite.
+bool same_kind(double a, double b) {
+    if (std::isfinite(b)) return std::isfinite(a);
+    return std::isnan(b) ? std::isnan(a) : a == b;
+}
+
+std::string at_text(const AttentionCase& c, size_t row) {
+    const auto q_len = static_cast<size_t>(c.shape.q_len), heads = static_cast<size_t>(c.shape.q_heads);
+    char text[96];
+    std::snprintf(text, sizeof text, "row b=%zu h=%zu q=%zu", row / q_len / heads, row / q_len % heads, row % q_len);
+    return text;
+}
+
+}  // namespace
+
+void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult& result, const RunOptions& options) {
+    const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
+    INFO(replay_line(c, context));
+    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing << ", tile " << result.report.tile_q << " x "
+                  << result.report.tile_kv);
+    const float scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
+    const AttentionF64 reference = reference_of(c, inputs, static_cast<double>(scale));
+    const size_t dv = static_cast<size_t>(c.value_dim), rows = reference.lse.size();
+    REQUIRE(result.o.at.size() == rows * dv);
+    const double overall = largest_finite(reference.o.data(), reference.o.size());
+
+    double worst = 0.0, worst_plain = 0.0, worst_lse = 0.0;
+    size_t worst_row = 0, worst_lse_row = 0;
+    std::vector<float> scores(static_cast<size_t>(c.shape.kv_len)), plain(dv);
+    for (size_t row = 0; row < rows; row++) {
+        const double* wanted = &reference.o[row * dv];
+        const float* got = &result.o.at[row * dv];
+        const double size = largest_finite(wanted, dv) + 0.02 * overall;
+        const auto q_len = static_cast<size_t>(c.shape.q_len), heads = static_cast<size_t>(c.shape.q_heads);
+        plain_f32_row(reference, static_cast<int>(row / q_len / heads), static_cast<int>(row / q_len % heads), static_cast<int>(row % q_len), scores, plain);
+        for (size_t x = 0; x < dv; x++) {
+            if (!same_kind(static_cast<double>(got[x]), wanted[x])) {
+                FAIL_CHECK(at_text(c, row) << " x=" << x << ": o is " << got[x] << ", should be " << wanted[x]);
+                return;
+            }
+            if (!std::isfinite(wanted[x])) continue;
+            const double off = std::fabs(static_cast<double>(got[x]) - wanted[x]);
+            const double error = off == 0.0 ? 0.0 : off / size;
+            if (error > worst) {
+                worst = error;
+                worst_row = row;
+            }
+            if (std::isfinite(plain[x]) && size > 0.0) worst_plain = std::max(worst_plain, std::fabs(static_cast<double>(plain[x]) - wanted[x]) / size);
+        }
+        if (!options.write_lse) continue;
+        const double lse = static_cast<double>(result.lse[row]), wanted_lse = reference.lse[row];
+        if (!same_kind(lse, wanted_lse)) {
+            FAIL_CHECK(at_text(c, row) << ": lse is " << lse << ", should be " << wanted_lse);
+            return;
+        }
+        // Scores are sums of D products: an absolute error, next to which lse's own rounding is relative.
+        const double lse_error = std::isfinite(wanted_lse) ? std::fabs(lse - wanted_lse) / (1.0 + std::fabs(wanted_lse)) : 0.0;
+        if (lse_error > worst_lse) {
+            worst_lse = lse_error;
+            worst_lse_row = row;
+        }
+    }
+    const double bound = 2.0 * worst_plain + ulp_at_one(c.o_type);
+    if (worst > bound) FAIL_CHECK(at_text(c, worst_row) << ": row error " << worst << " is above the bound " << bound);
+    if (worst_lse > 4e-6) FAIL_CHECK(at_text(c, worst_lse_row) << ": lse is off by " << worst_lse << " of 1 + |lse|");
+}
+
+}  // namespace vkattn_tests

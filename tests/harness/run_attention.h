@@ -1,0 +1,77 @@
+// One attention call from a case to checked results: inputs, buffers between NaN guards, plan, bind, record, submit, compare.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attention_case.h"
+#include "catalogue.h"
+#include "command_spy.h"
+#include "tensor.h"
+#include "vulkan_context.h"
+#include "vkattn/engine.h"
+
+namespace vkattn_tests {
+
+// An engine on the context, through the command spy and the counting allocator, with the run-time compiler.
+std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits = {});
+// The process's engine on VulkanContext::shared(): pipelines are shared by all cases.
+vkattn::Engine& shared_engine();
+
+// What a case means, by value. k and v already carry the case's poison.
+struct Inputs {
+    Values q, k, v;
+    MaskUse mask;
+    ScoreUse score;
+    vkattn::Bindings bindings;              // of both
+    std::optional<vkattn::BlockMask> list;  // when the schedule is list: classified from the mask
+    Keep keep;                              // what the result must follow; the mask's unless a test changes it
+};
+Inputs make_inputs(const AttentionCase& attention_case);
+
+// How a run differs from the everyday one.
+struct RunOptions {
+    VulkanContext* context = nullptr;       // null: shared
+    vkattn::Engine* engine = nullptr;       // null: shared
+    bool write_lse = true;
+    bool separate_submits = false;          // each slice in a submit of its own
+    bool reversed_slices = false;
+    int32_t drop_barrier = -1;              // the negative control: validation messages are then returned, not checked
+    bool expect_refusal = false;            // a refusal is a result: RunResult::refused says why
+    double max_dispatch_ms = 500.0;
+    std::optional<float> scale;
+};
+
+struct RunResult {
+    vkattn::Status refused;                 // not ok: nothing ran
+    vkattn::PlanReport report;
+    Values o;
+    std::vector<float> lse;                 // [B, Hq, Lq]
+    CommandLog log;                         // of all records together
+    std::vector<ValidationMessage> messages;    // only with drop_barrier
+    bool ran() const { return refused.ok(); }
+};
+
+// Runs and checks what holds for every run: guards, inputs and workspace surroundings unchanged, no message of the validation
+// layer, no allocation while recording, push constants and workgroups within limits.
+RunResult run(const AttentionCase& attention_case, const Inputs& inputs, const RunOptions& options = {});
+// Against float64, per row, within the tolerance of docs/design.md.
+void check_result(const AttentionCase& attention_case, const Inputs& inputs, const RunResult& result, const RunOptions& options = {});
+// Both; returns the run for more checks.
+RunResult run_and_check(const AttentionCase& attention_case, const RunOptions& options = {});
+
+// "replay: ..." with device and driver: what a failing test prints.
+std::string replay_line(const AttentionCase& attention_case, const VulkanContext& context);
+
+// Bit for bit, NaNs included.
+bool same_bits(const RunResult& a, const RunResult& b);
+
+// Problem and Args as run() makes them, for tests that drive the API themselves.
+struct TensorPlacements { Placement q, k, v, o; uint64_t k_offset_in_q = 0; };
+TensorPlacements placements_of(const AttentionCase& attention_case);
+vkattn::Problem problem_of(const AttentionCase& attention_case, const Inputs& inputs);
+vkattn::ArgsInfo args_of(const AttentionCase& attention_case, const Inputs& inputs);
+
+}  // namespace vkattn_tests

@@ -1,0 +1,68 @@
+// Tensors in guarded buffers. Everything of a buffer that is not an element of the tensor (before, after, gaps between rows)
+// holds one NaN pattern, lies inside the range that is bound, and must be unchanged after the run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attention_case.h"
+#include "vulkan_context.h"
+#include "vkattn/engine.h"
+
+namespace vkattn_tests {
+
+// Logical values [batch, heads, length, width], row-major, already rounded to the storage type.
+struct Values {
+    int32_t batch = 0, heads = 0, length = 0, width = 0;
+    std::vector<float> at;
+
+    Values() = default;
+    Values(int32_t b, int32_t h, int32_t l, int32_t w)
+        : batch(b), heads(h), length(l), width(w),
+          at(static_cast<size_t>(b) * static_cast<size_t>(h) * static_cast<size_t>(l) * static_cast<size_t>(w)) {}
+    float* row(int32_t b, int32_t h, int32_t l) { return at.data() + index(b, h, l); }
+    const float* row(int32_t b, int32_t h, int32_t l) const { return at.data() + index(b, h, l); }
+
+  private:
+    size_t index(int32_t b, int32_t h, int32_t l) const {
+        return ((static_cast<size_t>(b) * static_cast<size_t>(heads) + static_cast<size_t>(h)) * static_cast<size_t>(length) +
+                static_cast<size_t>(l)) * static_cast<size_t>(width);
+    }
+};
+
+// Where a tensor lies: elements from the start of its buffer, and the distance of its neighbours.
+struct Placement {
+    int64_t first = 0;
+    vkattn::Strides strides;
+    bool aligned = true;                    // first element and strides are multiples of four
+};
+
+// The bytes of the NaN guard: a quiet NaN in f32 (0x7fd57fd5), and in f16 and bf16 alike (0x7fd5), whichever way it is read.
+constexpr uint8_t guard_byte(uint64_t offset) { return (offset & 1u) != 0 ? 0x7f : 0xd5; }
+constexpr uint64_t guard_bytes = 272;       // a multiple of 16 that is none of 64 or 256: offsets must be aligned down
+
+// A buffer and what it must hold after the run.
+class GuardedBuffer {
+  public:
+    GuardedBuffer() = default;
+    GuardedBuffer(VulkanContext& context, uint64_t size_bytes);
+
+    void write(vkattn::ElementType type, const Placement& placement, const Values& values);
+    // Bytes that are the device's to write: not compared afterwards; they keep the guard pattern, so a row not written is NaN.
+    void leave_free(vkattn::ElementType type, const Placement& placement, const Values& shape_of);
+    void leave_free(uint64_t first_byte, uint64_t n_bytes);
+    void write_bytes(uint64_t first_byte, const std::vector<uint8_t>& bytes);
+    void upload();
+    Values read(vkattn::ElementType type, const Placement& placement, const Values& shape_of) const;
+    // Names the first byte that should be unchanged and is not; empty when all is well.
+    std::string damage(const char* name) const;
+
+    DeviceBuffer buffer;
+
+  private:
+    std::vector<uint8_t> expected_;
+    std::vector<bool> free_;
+};
+
+}  // namespace vkattn_tests
