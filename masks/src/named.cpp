@@ -168,8 +168,20 @@ template <class... T> ScoreMod call_score_mod(std::string_view name, const T&...
 
 namespace detail {
 
-// An argument's number: its entry's place in the two lists, one after the other, and its own place there.
+namespace {
+
 constexpr uint32_t max_parameters = 4;
+
+// The entry's place in the two lists, one after the other.
+uint32_t place_of(const NamedEntry& entry) {
+    const auto is_entry = [&](const NamedEntry& other) { return &other == &entry; };
+    const auto mask = std::find_if(std::begin(mask_list), std::end(mask_list), is_entry);
+    if (mask != std::end(mask_list)) return static_cast<uint32_t>(mask - mask_list);
+    const auto score_mod = std::find_if(std::begin(score_mod_list), std::end(score_mod_list), is_entry);
+    return static_cast<uint32_t>(score_mod - score_mod_list + std::ssize(mask_list));
+}
+
+}  // namespace
 
 std::string argument_text(uint32_t which) {
     const size_t place = which / max_parameters;
@@ -178,15 +190,13 @@ std::string argument_text(uint32_t which) {
 }
 
 Expr build_named(const NamedEntry& entry, const NamedSite& site, NamedArgument* args) {
-    const bool is_mask = &entry >= mask_list && &entry < mask_list + std::size(mask_list);
-    const auto place = static_cast<uint32_t>(is_mask ? &entry - mask_list
-                                                     : &entry - score_mod_list + std::ssize(mask_list));
+    const uint32_t first_argument = max_parameters * place_of(entry);
     for (uint8_t i = 0; i < entry.n_parameters; ++i) {
         const auto table_type = [&](Type type) {
             if (args[i].table.type == type_by_context && !args[i].table.captured) args[i].table.type = static_cast<int>(type);
         };
         switch (entry.parameters[i].kind) {
-        case Kind::integer: args[i].expr.front() = int_argument(args[i].expr.front(), max_parameters * place + i); break;
+        case Kind::integer: args[i].expr.front() = int_argument(args[i].expr.front(), first_argument + i); break;
         case Kind::table_i32: table_type(Type::i32); break;
         case Kind::table_f32: table_type(Type::f32); break;
         case Kind::table_bool: table_type(Type::boolean); break;
