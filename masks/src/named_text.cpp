@@ -72,6 +72,8 @@ bool is_identifier(std::string_view name) {
            std::all_of(name.begin(), name.end(), [&](char c) { return is_letter(c) || is_digit(c); });
 }
 
+// Function names are, though a call is told by its '(', and so are named masks that are called without arguments: there a
+// forgotten () would silently be a scalar. window, offset and the like are free: param("window") is a good name.
 bool is_reserved(std::string_view name) {
     if (name == "true" || name == "false" || name == "inf" || name == "nan" || name == "clamp") return true;
     if (name != "literal" && name != "param" && name != "slot" && name != "table") {
@@ -79,7 +81,11 @@ bool is_reserved(std::string_view name) {
             if (op_text(static_cast<Op>(op)) == name) return true;
         }
     }
-    return has_entry(named_masks(), name) || has_entry(named_score_mods(), name);
+    const auto is_bare_call = [&](const NamedEntry& entry) { return entry.name == name && entry.n_parameters == 0; };
+    const auto masks = named_masks();
+    const auto score_mods = named_score_mods();
+    return std::any_of(masks.begin(), masks.end(), is_bare_call) ||
+           std::any_of(score_mods.begin(), score_mods.end(), is_bare_call);
 }
 
 bool has_entry(std::span<const NamedEntry> entries, std::string_view name) {
