@@ -1,0 +1,3 @@
+// The one place that compiles the Vulkan Memory Allocator.
+#define VMA_IMPLEMENTATION
+#include "support/vma.h"
