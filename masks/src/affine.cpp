@@ -16,6 +16,24 @@ Affine wrapped(int64_t a, int64_t c, int64_t lo, int64_t hi, Range range) {
     return {a, c, lo - shift, hi - shift, range.lo, range.hi};
 }
 
+int64_t count_half_plane(int64_t a, int64_t c, int64_t r, const Box& box) {
+    if (box.rows() > box.columns()) return count_half_plane(c, a, r, {box.kv0, box.kv1, box.q0, box.q1});
+    int64_t count = 0;
+    for (int64_t q = box.q0; q <= box.q1; ++q) {
+        const int64_t s = a * q + r;                    // c kv <= -s
+        if (c == 0) {
+            count += s <= 0 ? box.columns() : 0;
+        } else if (c > 0) {
+            const int64_t last = std::min(box.kv1, floor_div(-s, c));
+            count += std::max<int64_t>(0, last - box.kv0 + 1);
+        } else {
+            const int64_t first = std::max(box.kv0, -floor_div(-s, -c));    // kv >= s / -c, rounded up
+            count += std::max<int64_t>(0, box.kv1 - first + 1);
+        }
+    }
+    return count;
+}
+
 // With |a factor| <= 2^26 the residual stays in int64: |lo factor| <= |a factor| q + |c factor| kv + 2^31 |factor| <= 2^62 + 2^58.
 Affine scale(const Affine& x, int64_t factor, const Box& box) {
     const int64_t a = x.a * factor, c = x.c * factor;

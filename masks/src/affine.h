@@ -26,13 +26,16 @@ struct Range {
 };
 
 // Invariants: |a|, |c| <= kMaxCoefficient and [min, max] (the range over the box the value was made for) lies in i32. Together
-// they keep every sum and product below within int64. A bool is plain with min = 1 when it must be true, max = 0 when it must be false.
+// they keep every sum and product below within int64.
+// A bool has min = 1 when it must be true, max = 0 when it must be false. One that is undecided and known to be true exactly where
+// a q + c kv + lo <= 0 keeps that half plane (a or c is not 0); then the box holds both true and false elements.
 struct Affine {
     int64_t a = 0, c = 0, lo = 0, hi = 0;
     int64_t min = 0, max = 0;
 
     bool point() const { return min == max; }
     bool undecided() const { return min != max; }       // of a bool
+    bool half_plane() const { return (a | c) != 0 && undecided(); }         // of a bool
 };
 
 inline constexpr int64_t kMaxCoefficient = int64_t{1} << 26;
@@ -44,6 +47,9 @@ inline int64_t floor_div(int64_t x, int64_t d) {        // d != 0
     return quotient - ((x % d != 0) && ((x < 0) != (d < 0)) ? 1 : 0);
 }
 inline int64_t floor_mod(int64_t x, int64_t d) { return x - floor_div(x, d) * d; }
+
+// The number of elements of the box with  a q + c kv + r <= 0, in time of the shorter side.
+int64_t count_half_plane(int64_t a, int64_t c, int64_t r, const Box& box);
 
 // The range of  a q + c kv + [lo, hi]  over the box, before any wrapping.
 inline Range range_over(int64_t a, int64_t c, int64_t lo, int64_t hi, const Box& box) {
@@ -78,19 +84,38 @@ inline Affine sub(const Affine& x, const Affine& y, const Box& box) {
 inline Range difference(const Affine& x, const Affine& y, const Box& box) {
     return range_over(x.a - y.a, x.c - y.c, x.lo - y.hi, x.hi - y.lo, box);
 }
-inline Affine less(const Affine& x, const Affine& y, const Box& box) {
-    const Range d = difference(x, y, box);
-    return boolean(d.hi < 0, d.lo < 0);
-}
-inline Affine less_equal(const Affine& x, const Affine& y, const Box& box) {
-    const Range d = difference(x, y, box);
-    return boolean(d.hi <= 0, d.lo <= 0);
+// x + strict <= y, with strict 0 or 1
+inline Affine at_most(const Affine& x, const Affine& y, int64_t strict, const Box& box) {
+    const int64_t a = x.a - y.a, c = x.c - y.c, lo = x.lo - y.hi + strict, hi = x.hi - y.lo + strict;
+    const Range d = range_over(a, c, lo, hi, box);
+    if (d.hi <= 0 || d.lo > 0) return decided(d.hi <= 0);
+    return lo == hi ? Affine{a, c, lo, hi, 0, 1} : boolean(false, true);
 }
 inline Affine equal(const Affine& x, const Affine& y, const Box& box) {
     const Range d = difference(x, y, box);
     return boolean(d.lo == 0 && d.hi == 0, d.lo <= 0 && d.hi >= 0);
 }
-inline Affine logical_not(const Affine& x) { return boolean(x.max == 0, x.min == 0); }
+
+// Of bools. What stays undecided because of one operand alone is that operand, with its half plane.
+inline Affine logical_not(const Affine& x) {            // !(s <= 0) is 1 - s <= 0
+    if (x.half_plane()) return {-x.a, -x.c, 1 - x.lo, 1 - x.lo, 0, 1};
+    return boolean(x.max == 0, x.min == 0);
+}
+inline Affine logical_and(const Affine& x, const Affine& y) {
+    if (x.min != 0 || y.max == 0) return y;
+    if (y.min != 0 || x.max == 0) return x;
+    return boolean(false, true);
+}
+inline Affine logical_or(const Affine& x, const Affine& y) {
+    if (x.max == 0 || y.min != 0) return y;
+    if (y.max == 0 || x.min != 0) return x;
+    return boolean(false, true);
+}
+inline Affine logical_xor(const Affine& x, const Affine& y) {
+    if (!x.undecided()) return x.min != 0 ? logical_not(y) : y;
+    if (!y.undecided()) return y.min != 0 ? logical_not(x) : x;
+    return boolean(false, true);
+}
 
 Affine scale(const Affine& x, int64_t factor, const Box& box);      // |factor| <= 2^31
 Affine multiply(const Affine& x, const Affine& y, bool same, const Box& box);
@@ -106,6 +131,6 @@ Affine bit_xor(const Affine& x, const Affine& y);
 Affine bit_not(const Affine& x, const Box& box);
 Affine shift_left(const Affine& x, const Affine& count, const Box& box);
 Affine shift_right(const Affine& x, const Affine& count, const Box& box);
-Affine either(const Affine& x, const Affine& y, const Box& box);    // a value that is x's or y's
+Affine either(const Affine& x, const Affine& y, const Box& box);    // an integer that is x's or y's
 
 }  // namespace vkattn::analysis

@@ -12,28 +12,31 @@ int32_t BoxProgram::add_table(std::shared_ptr<const TableData> data, bool varyin
 }
 
 // Equality of two i32 lookups: remember both, and let it compare labels where the ids themselves are in no order.
-void BoxProgram::add_labels(Step& equality, const Tree& tree, const std::vector<uint8_t>& varying) {
+void BoxProgram::add_labels(Step& equality, const Tree& tree, const std::vector<uint8_t>& depends) {
     const int32_t left = equality.args[0], right = equality.args[1];
     const Node* sides[2] = {&tree.nodes[static_cast<size_t>(left)], &tree.nodes[static_cast<size_t>(right)]};
     for (const int32_t side : {left, right}) {
         const Node& node = tree.nodes[static_cast<size_t>(side)];
-        if (node.op != Op::table || node.type != Type::i32 || varying[static_cast<size_t>(side)] == 0) return;
+        if (node.op != Op::table || node.type != Type::i32 || depends[static_cast<size_t>(side)] == 0) return;
     }
-    const auto summary_of = [this](int32_t node) {
-        const auto step = std::find_if(varying_.begin(), varying_.end(), [&](const Step& s) { return s.out == node; });
-        return step->table;
+    const auto summary_of = [&](int32_t node) {
+        const std::vector<Step>& steps = steps_[depends[static_cast<size_t>(node)]];
+        return std::find_if(steps.begin(), steps.end(), [&](const Step& s) { return s.out == node; })->table;
     };
     TablePair pair;
     pair.table[0] = summary_of(left);
     pair.table[1] = summary_of(right);
     for (int i = 0; i < 2; ++i) std::copy(sides[i]->args, sides[i]->args + 4, pair.args[i]);
 
-    const std::shared_ptr<const TableData>& first = tables_[static_cast<size_t>(pair.table[0])].shared_data();
-    const std::shared_ptr<const TableData>& second = tables_[static_cast<size_t>(pair.table[1])].shared_data();
-    if (left != right && (!ascending_rows(*first) || !ascending_rows(*second))) {
+    std::shared_ptr<const TableData> first = tables_[static_cast<size_t>(pair.table[0])].shared_data();
+    std::shared_ptr<const TableData> second = tables_[static_cast<size_t>(pair.table[1])].shared_data();
+    const bool ascending = ascending_rows(*first) && (first == second || ascending_rows(*second));
+    if (left != right && !ascending) {
         const Labels labels = relabel(first, second);
-        pair.table[0] = add_table(labels.first, true);
-        pair.table[1] = labels.first == labels.second ? pair.table[0] : add_table(labels.second, true);
+        first = labels.first;
+        second = labels.second;
+        pair.table[0] = add_table(first, true);
+        pair.table[1] = first == second ? pair.table[0] : add_table(second, true);
         for (int i = 0; i < 2; ++i) {
             Step lookup;
             lookup.op = Op::table;
@@ -43,9 +46,11 @@ void BoxProgram::add_labels(Step& equality, const Tree& tree, const std::vector<
             lookup.out = n_values_++;
             lookup.table = pair.table[i];
             equality.args[i] = lookup.out;
-            varying_.push_back(lookup);
+            steps_[depends[static_cast<size_t>(i == 0 ? left : right)]].push_back(lookup);
         }
     }
+    // Two ranges of one ascending table share a value exactly where their minima and maxima say so.
+    if (first == second && (ascending || ascending_rows(*first))) return;
     equality.first_hint = static_cast<int32_t>(table_pairs_.size());
     equality.n_hints = 1;
     table_pairs_.push_back(pair);
@@ -87,13 +92,14 @@ void BoxProgram::add_sum_tests(Step& junction, const Tree& tree, int32_t node) {
 void BoxProgram::drop_unused(int32_t result) {
     std::vector<uint8_t> used(static_cast<size_t>(n_values_), 0);
     used[static_cast<size_t>(result)] = 1;
-    for (auto* steps : {&varying_, &constant_}) {
-        for (size_t i = steps->size(); i-- > 0;) {
-            const Step& step = (*steps)[i];
+    for (const int group : {kPair, kColumn, kRow, kConstant}) {
+        std::vector<Step>& steps = steps_[group];
+        for (size_t i = steps.size(); i-- > 0;) {
+            const Step& step = steps[i];
             if (used[static_cast<size_t>(step.out)] == 0) continue;
             for (int a = 0; a < step.n_args; ++a) used[static_cast<size_t>(step.args[a])] = 1;
         }
-        std::erase_if(*steps, [&](const Step& step) { return used[static_cast<size_t>(step.out)] == 0; });
+        std::erase_if(steps, [&](const Step& step) { return used[static_cast<size_t>(step.out)] == 0; });
     }
 }
 
@@ -104,7 +110,7 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
     const size_t n = tree.nodes.size();
     program.n_values_ = static_cast<int32_t>(n);
     program.result_ = program.n_values_ - 1;
-    std::vector<uint8_t> varying(n, 0);
+    std::vector<uint8_t> depends(n, kConstant);
     std::vector<int32_t> summaries(2 * bindings.tables.size(), -1);     // of table t: [2 t] asked for elements, [2 t + 1] for ranges
 
     for (size_t i = 0; i < n; ++i) {
@@ -117,8 +123,10 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
         step.out = static_cast<int32_t>(i);
         step.operand = node.n_args > 0 ? tree.nodes[static_cast<size_t>(node.args[0])].type : node.type;
         step.same_args = node.n_args >= 2 && node.args[0] == node.args[1];
-        varying[i] = node.op == Op::q || node.op == Op::kv ? 1 : 0;
-        for (int a = 0; a < node.n_args; ++a) varying[i] = varying[i] | varying[static_cast<size_t>(node.args[a])];
+        if (node.op == Op::q) depends[i] = kRow;
+        if (node.op == Op::kv) depends[i] = kColumn;
+        for (int a = 0; a < node.n_args; ++a) depends[i] = depends[i] | depends[static_cast<size_t>(node.args[a])];
+        const bool varying = depends[i] != kConstant;
         program.depends_on_b_ = program.depends_on_b_ || node.op == Op::b;
         program.depends_on_h_ = program.depends_on_h_ || node.op == Op::h;
         program.integer_only_ = program.integer_only_ && node.type != Type::f32;
@@ -134,13 +142,13 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
             step.bits = slot.param >= 0 ? bindings.params[static_cast<size_t>(slot.param)] : slot.bits;
         }
         if (node.op == Op::table) {
-            int32_t& summary = summaries[2 * node.payload + varying[i]];
-            if (summary < 0) summary = program.add_table(bindings.tables[node.payload], varying[i] != 0);
+            int32_t& summary = summaries[2 * node.payload + (varying ? 1 : 0)];
+            if (summary < 0) summary = program.add_table(bindings.tables[node.payload], varying);
             step.table = summary;
         }
-        if ((node.op == Op::eq || node.op == Op::ne) && varying[i] != 0) program.add_labels(step, tree, varying);
+        if ((node.op == Op::eq || node.op == Op::ne) && varying) program.add_labels(step, tree, depends);
         if (node.op == Op::logical_and || node.op == Op::logical_or) program.add_sum_tests(step, tree, step.out);
-        (varying[i] != 0 ? program.varying_ : program.constant_).push_back(step);
+        program.steps_[depends[i]].push_back(step);
     }
     program.drop_unused(program.result_);
     return program;
@@ -154,21 +162,26 @@ BoxEvaluator::BoxEvaluator(const BoxProgram& program)
 void BoxEvaluator::bind(int32_t b, int32_t h) {
     b_ = b;
     h_ = h;
-    for (const Step& step : program_->constant_) {
-        if (step.type == Type::f32) run_f32(step);
-        else run(step, Box{});
-    }
+    last_ = {-1, -1, -1, -1};
+    run_all(BoxProgram::kConstant, Box{});
 }
 
-Verdict BoxEvaluator::over(const Box& box, bool look_into_tables) {
-    look_into_tables_ = look_into_tables;
-    for (const Step& step : program_->varying_) {
+void BoxEvaluator::run_all(int group, const Box& box) {
+    for (const Step& step : program_->steps_[group]) {
         if (step.type == Type::f32) run_f32(step);
         else run(step, box);
     }
-    const Affine& result = ints_[static_cast<size_t>(program_->result_)];
-    if (result.undecided()) return Verdict::undecided;
-    return result.min != 0 ? Verdict::full : Verdict::empty;
+}
+
+// Neighbouring boxes mostly share their rows or their columns: what depends on these alone is kept.
+Verdict BoxEvaluator::over(const Box& box, bool look_into_tables) {
+    look_into_tables_ = look_into_tables;
+    if (box.q0 != last_.q0 || box.q1 != last_.q1) run_all(BoxProgram::kRow, box);
+    if (box.kv0 != last_.kv0 || box.kv1 != last_.kv1) run_all(BoxProgram::kColumn, box);
+    last_ = box;
+    run_all(BoxProgram::kPair, box);
+    if (result().undecided()) return Verdict::undecided;
+    return result().min != 0 ? Verdict::full : Verdict::empty;
 }
 
 void BoxEvaluator::gather(const int32_t* args, uint8_t n_args, Range* indices) const {
@@ -183,6 +196,9 @@ Affine BoxEvaluator::equality(const Step& step, const Box& box) {
         return equal(floats_[static_cast<size_t>(step.args[0])], floats_[static_cast<size_t>(step.args[1])]);
     }
     if (step.same_args) return decided(true);
+    if (step.operand == Type::boolean) {
+        return logical_not(logical_xor(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])]));
+    }
     const Affine result = equal(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])], box);
     if (!result.undecided() || step.n_hints == 0 || !look_into_tables_) return result;
 
@@ -244,40 +260,36 @@ void BoxEvaluator::run(const Step& step, const Box& box) {
     case Op::abs: out = absolute(arg(0), box); return;
     case Op::min: out = minimum(arg(0), arg(1), box); return;
     case Op::max: out = maximum(arg(0), arg(1), box); return;
-    case Op::bit_and:
-        out = of_bools ? boolean(arg(0).min & arg(1).min, arg(0).max & arg(1).max) : bit_and(arg(0), arg(1), box);
-        return;
-    case Op::bit_or:
-        out = of_bools ? boolean(arg(0).min | arg(1).min, arg(0).max | arg(1).max) : bit_or(arg(0), arg(1));
-        return;
-    case Op::bit_xor:
-        if (!of_bools) out = bit_xor(arg(0), arg(1));
-        else if (step.same_args) out = decided(false);
-        else out = arg(0).undecided() || arg(1).undecided() ? boolean(false, true) : decided(arg(0).min != arg(1).min);
-        return;
+    case Op::bit_and: out = of_bools ? logical_and(arg(0), arg(1)) : bit_and(arg(0), arg(1), box); return;
+    case Op::bit_or: out = of_bools ? logical_or(arg(0), arg(1)) : bit_or(arg(0), arg(1)); return;
+    case Op::bit_xor: out = of_bools ? logical_xor(arg(0), arg(1)) : bit_xor(arg(0), arg(1)); return;
     case Op::bit_not: out = bit_not(arg(0), box); return;
     case Op::shl: out = shift_left(arg(0), arg(1), box); return;
     case Op::shr: out = shift_right(arg(0), arg(1), box); return;
     case Op::logical_and:
-        out = boolean(arg(0).min & arg(1).min, arg(0).max & arg(1).max);
-        if (out.undecided() && never_together(step, box)) out = decided(false);
+        out = logical_and(arg(0), arg(1));
+        if (out.undecided() && !out.half_plane() && never_together(step, box)) out = decided(false);
         return;
     case Op::logical_or:
-        out = boolean(arg(0).min | arg(1).min, arg(0).max | arg(1).max);
-        if (out.undecided() && never_together(step, box)) out = decided(true);
+        out = logical_or(arg(0), arg(1));
+        if (out.undecided() && !out.half_plane() && never_together(step, box)) out = decided(true);
         return;
     case Op::logical_not: out = logical_not(arg(0)); return;
     case Op::lt:
         if (of_floats) out = less(float_arg(0), float_arg(1));
-        else out = step.same_args ? decided(false) : less(arg(0), arg(1), box);
+        else out = step.same_args ? decided(false) : at_most(arg(0), arg(1), 1, box);
         return;
     case Op::le:
         if (of_floats) out = less_equal(float_arg(0), float_arg(1));
-        else out = step.same_args ? decided(true) : less_equal(arg(0), arg(1), box);
+        else out = step.same_args ? decided(true) : at_most(arg(0), arg(1), 0, box);
         return;
     case Op::eq: out = equality(step, box); return;
     case Op::ne: out = logical_not(equality(step, box)); return;
-    case Op::select: out = arg(0).undecided() ? either(arg(1), arg(2), box) : arg(arg(0).min != 0 ? 1 : 2); return;
+    case Op::select:
+        if (!arg(0).undecided()) out = arg(arg(0).min != 0 ? 1 : 2);
+        else if (of_bools) out = boolean(arg(1).min & arg(2).min, arg(1).max | arg(2).max);
+        else out = either(arg(1), arg(2), box);
+        return;
     case Op::to_i32: out = to_i32(float_arg(0)); return;
     case Op::score: case Op::to_f32:
     case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::pow: case Op::sqrt: case Op::rsqrt:

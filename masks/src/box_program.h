@@ -22,7 +22,6 @@ class BoxProgram {
 
     bool depends_on_b() const { return depends_on_b_; }
     bool depends_on_h() const { return depends_on_h_; }
-    bool depends_on_pair() const { return !varying_.empty(); }  // on q or kv
     // No float anywhere: a single element is always decided, and by the same integer arithmetic on every device.
     bool integer_only() const { return integer_only_; }
 
@@ -52,11 +51,13 @@ class BoxProgram {
     };
 
     int32_t add_table(std::shared_ptr<const TableData> data, bool varying);
-    void add_labels(Step& equality, const Tree& tree, const std::vector<uint8_t>& varying);
+    void add_labels(Step& equality, const Tree& tree, const std::vector<uint8_t>& depends);
     void add_sum_tests(Step& junction, const Tree& tree, int32_t node);
     void drop_unused(int32_t result);
 
-    std::vector<Step> constant_, varying_;  // in tape order; a constant depends on b and h at most
+    // Steps in tape order, grouped by what they depend on besides b and h: nothing, q, kv, or both.
+    enum Group : uint8_t { kConstant = 0, kRow = 1, kColumn = 2, kPair = 3 };
+    std::vector<Step> steps_[4];
     std::vector<TableSummary> tables_;
     std::vector<TablePair> table_pairs_;
     std::vector<SumTest> sums_;
@@ -72,9 +73,12 @@ class BoxEvaluator {
 
     // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one block downwards.
     Verdict over(const Box& box, bool look_into_tables);
+    // The last box's result, for its half plane.
+    const Affine& result() const { return ints_[static_cast<size_t>(program_->result_)]; }
 
   private:
     using Step = BoxProgram::Step;
+    void run_all(int group, const Box& box);
     void run(const Step& step, const Box& box);
     void run_f32(const Step& step);
     Affine equality(const Step& step, const Box& box);
@@ -86,6 +90,7 @@ class BoxEvaluator {
     std::vector<IntervalF32> floats_;
     SharedValues shared_values_;
     int32_t b_ = 0, h_ = 0;
+    Box last_;
     bool look_into_tables_ = false;
 };
 

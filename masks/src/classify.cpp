@@ -134,7 +134,8 @@ class Classifier {
             const int64_t rows = blocks.row1 - blocks.row0, columns = blocks.column1 - blocks.column0;
             const bool one_block = rows == 1 && columns == 1;
             const Box box = elements(blocks);
-            const Verdict verdict = boxes_.over(box, one_block);
+            // Unrefined, one block's equal ids are compared at once; refined, only where witnesses do not do.
+            const Verdict verdict = boxes_.over(box, one_block && job_.options.refine == Refine::none);
             if (verdict == Verdict::empty) continue;
             if (verdict == Verdict::full || one_block) {
                 const BlockKind kind = verdict == Verdict::full ? BlockKind::full : settle(box);
@@ -171,7 +172,7 @@ class Classifier {
     }
 
     BlockKind settle(const Box& block) {
-        if (job_.options.refine == Refine::none) return BlockKind::partial;
+        if (job_.options.refine == Refine::none || boxes_.result().half_plane()) return BlockKind::partial;
         constexpr int64_t one_by_one = 8;
         bool any_true = false, any_false = false, any_undecided = false;
         const auto note = [&](Verdict verdict) {
@@ -188,10 +189,12 @@ class Classifier {
         for (bool first = true; !refining_.empty(); first = false) {
             const Box box = refining_.back();
             refining_.pop_back();
-            const Verdict verdict = first ? Verdict::undecided : boxes_.over(box, true);
-            note(verdict);
-            if (any_true && any_false) return BlockKind::partial;
-            if (verdict != Verdict::undecided) continue;
+            if (!first) {
+                const Verdict verdict = boxes_.over(box, true);
+                note(verdict);
+                if ((any_true && any_false) || boxes_.result().half_plane()) return BlockKind::partial;
+                if (verdict != Verdict::undecided) continue;
+            }
             if (box.area() <= one_by_one) {
                 for (int64_t q = box.q0; q <= box.q1; ++q) {
                     for (int64_t kv = box.kv0; kv <= box.kv1; ++kv) {
@@ -200,8 +203,15 @@ class Classifier {
                 }
                 continue;
             }
-            if (ask(box.q0, box.kv0) || ask(box.q1, box.kv1) || ask(box.q0, box.kv1) || ask(box.q1, box.kv0)) {
+            // Most masks follow a diagonal, so the corners off it differ first.
+            if (ask(box.q0, box.kv1) || ask(box.q1, box.kv0) || ask(box.q0, box.kv0) || ask(box.q1, box.kv1)) {
                 return BlockKind::partial;
+            }
+            if (first) {
+                const Verdict verdict = boxes_.over(box, true);
+                note(verdict);
+                if (any_true && any_false) return BlockKind::partial;
+                if (verdict != Verdict::undecided) continue;
             }
             Box lower = box, upper = box;
             if (box.rows() >= box.columns()) {
@@ -355,6 +365,11 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
                 const Verdict verdict = boxes.over(box, box.area() <= 128 * 128);
                 if (verdict == Verdict::full) pairs += box.area();
                 if (verdict != Verdict::undecided) continue;
+                if (boxes.result().half_plane()) {
+                    const analysis::Affine& plane = boxes.result();
+                    pairs += analysis::count_half_plane(plane.a, plane.c, plane.lo, box);
+                    continue;
+                }
                 Box lower = box, upper = box;
                 if (box.rows() >= box.columns()) {
                     upper.q0 = cut(box.q0, box.q1 + 1);
