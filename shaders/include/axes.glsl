@@ -2,11 +2,17 @@
 #ifndef VKATTN_AXES_GLSL
 #define VKATTN_AXES_GLSL
 
+#extension GL_EXT_control_flow_attributes : require
+
 // How buffers are reached. address: 64-bit device addresses, set by AttentionParams; binding: descriptor set 0.
 #define ADDRESSING_BINDING 0
 #define ADDRESSING_ADDRESS 1
 #ifndef ADDRESSING
 #define ADDRESSING ADDRESSING_BINDING
+#endif
+#if ADDRESSING == ADDRESSING_ADDRESS
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
 #endif
 
 // Storage types. 16-bit elements are read as packed 32-bit words, so no 16-bit storage feature is needed.
@@ -44,6 +50,11 @@
 // 1: row reductions by subgroup shuffles (THREADS_X <= subgroup size, full subgroups); 0: through shared memory.
 #ifndef SUBGROUP_REDUCE
 #define SUBGROUP_REDUCE 0
+#endif
+#if SUBGROUP_REDUCE
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 #endif
 
 #endif

@@ -1,0 +1,170 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// attention_rows: scaled dot product attention, one query row per invocation. For drivers that run on the CPU.
+//
+//   walk the runs of keys that the tile's rows visit; per step of STEP_KEYS keys
+//     scores = query . keys, score mod, mask              d outer, key inner: a key's element is one broadcast load
+//     rescale what was accumulated to the new row maximum
+//     acc += weight . value
+//   o = acc / row_sum; a row that ended with NaN or infinity is done again, exactly (recompute_row)
+//
+// q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
+// Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys. TILE_ROWS == WORKGROUP_SIZE, one row each.
+// Shared memory: none. Barriers: none; invocations share only the addresses of keys.
+// Loops over d are unrolled, because they index private arrays: 2 * STEP_KEYS * (D + Dv) multiply-adds a pipeline.
+#include "arguments.glsl"
+struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
+#include "mask_hook.glsl"
+#include "tensor_access.glsl"
+#include "output_store.glsl"
+#include "online_softmax.glsl"
+#include "block_walk.glsl"
+
+// This invocation's row and its state. Rows past the end compute the last row again and store nothing.
+int b, h, q;
+MaskRow mask_values;
+RowPlace k_first, v_first;                      // key 0 of the head
+RowStep k_steps[STEP_KEYS], v_steps[STEP_KEYS]; // key i of a step from its first; stays on the last key where kv_len is short
+vec4 query[QK_GROUPS];
+vec4 acc[VALUE_GROUPS];
+SoftmaxState state;
+
+float dot_step(float sum, vec4 x, vec4 y) { return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum)))); }
+
+// Keys [kv, kv + STEP_KEYS). Drivers may run a last time with no lane active and load all the same: the step is moved back to
+// end at kv_len. Then, and at the end of a tested run, keys outside [kv, end) are excluded.
+void attend(int kv, int end, const bool masked, const bool tested) {
+    int first = max(min(kv, params.kv_len - int(STEP_KEYS)), 0);
+    RowPlace k_tile = row_add(k_first, k_step(uint(first)));
+    RowPlace v_tile = row_add(v_first, v_step(uint(first)));
+
+    float scores[STEP_KEYS];
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) scores[c] = 0.0;
+    [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) {
+        [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++)
+            scores[c] = dot_step(scores[c], query[d], k_group(row_add(k_tile, k_steps[c]), d));
+    }
+
+    bool attends[STEP_KEYS];
+    float step_max = LOWEST_SCORE;
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
+        int key = min(first + int(c), params.kv_len - 1);
+        MaskCol col = mask_col(b, h, key);
+        if (HAS_SCORE_MOD != 0) scores[c] = score_pair(mask_values, col, scores[c], b, h, q, key);
+        attends[c] = true;
+        if (tested) attends[c] = first + int(c) >= kv && first + int(c) < end && (!masked || mask_pair(mask_values, col, b, h, q, key));
+        if (tested) scores[c] = attends[c] ? scores[c] : LOWEST_SCORE;
+        step_max = max(step_max, scores[c]);
+    }
+
+    float factor = softmax_rescale(state, step_max);
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
+        float weight = softmax_weight(state, scores[c]);
+        scores[c] = attends[c] ? weight : 0.0;
+        state.row_sum += scores[c];
+    }
+    [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) {
+        acc[d] *= factor;
+        [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++)
+            acc[d] = fma(vec4(scores[c]), v_group(row_add(v_tile, v_steps[c]), d), acc[d]);
+    }
+}
+
+// The row again, key by key, in two passes: the maximum, then the sums. Excluded pairs and scores of -inf are left out by select, so
+// that what k and v hold there cannot matter; 0 * infinity does. Slow, and run only for rows that ended non-finite.
+void recompute_row(BlockWalk walk) {
+    bool poisoned = false;
+    state = softmax_init();
+    [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
+    [[dont_unroll]] for (uint pass = 0u; pass < 2u; pass++) {
+        [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
+            KeyRun run = walk_run(walk, i);
+            [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv++) {
+                int key = min(kv, params.kv_len - 1);
+                RowPlace k_row = row_add(k_first, k_step(uint(key)));
+                RowPlace v_row = row_add(v_first, v_step(uint(key)));
+                float score = 0.0;
+                [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) score = dot_step(score, query[d], k_group(k_row, d));
+                MaskCol col = mask_col(b, h, key);
+                if (HAS_SCORE_MOD != 0) score = score_pair(mask_values, col, score, b, h, q, key);
+                bool attends = run.full || mask_pair(mask_values, col, b, h, q, key);
+                uint bits = floatBitsToUint(score);
+                attends = attends && bits != 0xff800000u;
+                if (pass == 0u) {
+                    poisoned = poisoned || (attends && !is_finite(score));
+                    state.row_max = attends ? max(state.row_max, score) : state.row_max;
+                } else {
+                    // Never 0 where a pair attends: an infinite value is infinite at any weight.
+                    float weight = attends ? max(softmax_weight(state, score), 1e-37) : 0.0;
+                    state.row_sum += weight;
+                    [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++)
+                        acc[d] += mix(vec4(0.0), weight * v_group(v_row, d), bvec4(attends));
+                }
+            }
+        }
+    }
+    if (poisoned) state.row_sum = not_a_number();
+}
+
+BlockWalk start_walk(uint first_q) {
+    if (SCHEDULE == SCHEDULE_LIST) return walk_list(uint(b), uint(h), first_q);
+    if (SCHEDULE == SCHEDULE_DENSE) return walk_dense();
+#if SUBGROUP_REDUCE
+    // A subgroup's rows are enough: keys are addressed alike within a subgroup.
+    KeyRange row = key_range_of_row(mask_row_range(mask_values, b, h, q));
+    return walk_interval(KeyRange(subgroupMin(row.lo_any), subgroupMax(row.hi_any), subgroupMax(row.lo_all), subgroupMin(row.hi_all)));
+#else
+    KeyRange joined = key_range_none();
+    int end = min(int(first_q + TILE_ROWS), params.q_len);
+    [[dont_unroll]] for (int i = int(first_q); i < end; i++)
+        joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, h, i), b, h, i)));
+    return walk_interval(joined);
+#endif
+}
+
+void store_row() {
+    bool poisoned = !is_finite(state.row_sum);
+    float inverse = softmax_inverse(state);
+    RowPlace o_row = row_add(o_head(uint(b), uint(h)), o_step(uint(q)));
+    [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++)
+        o_store(o_row, d, poisoned ? vec4(not_a_number()) : acc[d] * inverse);
+    lse_store(uint(b), uint(h), uint(q), poisoned ? not_a_number() : softmax_lse(state));
+}
+
+void main() {
+    uint flat_tile = gl_WorkGroupID.x + push.tile_base;
+    uint head = flat_tile / params.q_tiles;
+    uint first_q = (flat_tile - head * params.q_tiles) * TILE_ROWS;
+    b = int(head / uint(params.q_heads));
+    h = int(head) - b * params.q_heads;
+    q = min(int(first_q + gl_LocalInvocationIndex), params.q_len - 1);
+    mask_values = mask_row(b, h, q);
+
+    uint kv_head = uint(h / params.group);
+    k_first = k_head(uint(b), kv_head);
+    v_first = v_head(uint(b), kv_head);
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
+        uint key = uint(max(min(int(c), params.kv_len - 1), 0));
+        k_steps[c] = k_step(key);
+        v_steps[c] = v_step(key);
+    }
+    RowPlace q_row = row_add(q_head(uint(b), uint(h)), q_step(uint(q)));
+    [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) query[d] = q_group(q_row, d) * (params.scale * SCALE_FACTOR);
+    [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
+    state = softmax_init();
+
+    BlockWalk walk = start_walk(first_q);
+    if (params.kv_len > 0) {
+        [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
+            KeyRun run = walk_run(walk, i);
+            int kv = run.begin;
+            int whole_end = run.full ? run.end - int(STEP_KEYS) : run.begin - 1;
+            [[dont_unroll]] for (; kv <= whole_end; kv += int(STEP_KEYS)) attend(kv, run.end, false, false);
+            [[dont_unroll]] for (; kv < run.end; kv += int(STEP_KEYS)) attend(kv, run.end, !run.full, true);
+        }
+        bool finite = is_finite(state.row_sum);
+        [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) finite = finite && is_finite(acc[d]);
+        if (!finite) recompute_row(walk);
+    }
+    if (first_q + gl_LocalInvocationIndex < uint(params.q_len)) store_row();
+}

@@ -1,0 +1,72 @@
+// How a kernel reaches its arguments in both flavours of ADDRESSING: push constants, `params`, the tables buffer, 64-bit sums.
+//
+// binding: descriptor set 0, an element is found by a 32-bit index (sums are modulo 2^32 until push.shift_* is taken off, so that
+// only the result has to fit). address: 64-bit addresses as uvec2 {low, high}; no 64-bit integers, some drivers have none.
+#ifndef VKATTN_ARGUMENTS_GLSL
+#define VKATTN_ARGUMENTS_GLSL
+
+#include "axes.glsl"
+#include "params.h"
+
+#define SPEC(id, name, value) layout(constant_id = id) const uint name = value;
+#include "spec_constants.h"
+layout(local_size_x_id = 0) in;
+
+layout(push_constant) uniform PushConstants { AttentionPush push; };
+
+#if ADDRESSING == ADDRESSING_ADDRESS
+
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer ParamsRef { AttentionParams data; };
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer WordRef { uint data[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatRef { float data[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer PairRef { uvec2 data[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Vec4Ref { vec4 data[]; };
+#define params ParamsRef(push.params_address).data
+
+uvec2 wide_mul(uint a, uint b) {
+    uvec2 product;
+    umulExtended(a, b, product.y, product.x);
+    return product;
+}
+
+uvec2 wide_add(uvec2 a, uvec2 b) {
+    uint low = a.x + b.x;
+    return uvec2(low, a.y + b.y + (low < a.x ? 1u : 0u));
+}
+
+// Left by 1 or 2: elements to bytes.
+uvec2 wide_shift(uvec2 a, uint shift) { return uvec2(a.x << shift, (a.y << shift) | (a.x >> (32u - shift))); }
+
+uint tables_word(uint index) {
+    return WordRef(wide_add(params.tables.address, wide_shift(wide_add(uvec2(index, 0u), uvec2(params.tables.base, 0u)), 2u))).data[0];
+}
+
+// Where a row of a tensor begins, and how far one row is from another.
+struct RowPlace { uvec2 bytes; };
+struct RowStep { uvec2 bytes; };
+RowPlace row_add(RowPlace row, RowStep by) { return RowPlace(wide_add(row.bytes, by.bytes)); }
+
+// Elements of 1 << shift bytes.
+RowStep row_step(uint rows, uint stride, uint shift) { return RowStep(wide_shift(wide_mul(rows, stride), shift)); }
+RowPlace head_place(TensorLayout layout_, uint b, uint h, uint unused_shift, uint shift) {
+    uvec2 elements = wide_add(wide_mul(b, layout_.stride_b), wide_mul(h, layout_.stride_h));
+    return RowPlace(wide_add(layout_.address, wide_shift(wide_add(elements, uvec2(layout_.base, 0u)), shift)));
+}
+
+#else
+
+layout(std430, set = 0, binding = 6) readonly buffer TablesBuffer { uint tables_data[]; };
+layout(std430, set = 0, binding = 7) readonly buffer ParamsBuffer { AttentionParams params; };
+
+uint tables_word(uint index) { return tables_data[params.tables.base + index]; }
+
+struct RowPlace { uint element; };
+struct RowStep { uint elements; };
+RowPlace row_add(RowPlace row, RowStep by) { return RowPlace(row.element + by.elements); }
+RowStep row_step(uint rows, uint stride, uint unused_shift) { return RowStep(rows * stride); }
+RowPlace head_place(TensorLayout layout_, uint b, uint h, uint window_shift, uint unused_shift) {
+    return RowPlace(b * layout_.stride_b + h * layout_.stride_h + layout_.base - window_shift);
+}
+
+#endif
+#endif

@@ -1,0 +1,107 @@
+// A template: the reads of one input tensor. tensor_access.glsl includes it once per tensor with
+//   READ(name)                  name with the tensor's prefix
+//   READ_LAYOUT, READ_SHIFT     its TensorLayout in params; elements that its descriptor window starts further on
+//   READ_TYPE, READ_VEC4        its axes
+//   READ_DIM                    elements of a row
+//   READ_BINDING
+// A group is four elements of a row, from element 4 * group on; elements past the row's end are 0 and are not read (a word that holds
+// the last element of an odd row is).
+
+#if READ_TYPE == TYPE_F32
+#define READ_BYTES_SHIFT 2u
+#else
+#define READ_BYTES_SHIFT 1u
+#endif
+
+#if ADDRESSING == ADDRESSING_ADDRESS
+#if READ_TYPE == TYPE_F32 && READ_VEC4
+#define READ_UNIT(row, i) Vec4Ref((row).bytes).data[i]
+#elif READ_TYPE == TYPE_F32
+#define READ_UNIT(row, i) FloatRef((row).bytes).data[i]
+#elif READ_VEC4
+#define READ_UNIT(row, i) PairRef((row).bytes).data[i]
+#else
+// A row may begin in the upper half of a word.
+#define READ_WORD(row, e) WordRef(uvec2((row).bytes.x & ~3u, (row).bytes.y)).data[((e) + (((row).bytes.x >> 1) & 1u)) >> 1]
+#define READ_HALF(row, e) (((e) + ((row).bytes.x >> 1)) & 1u)
+#endif
+#else
+#if READ_TYPE == TYPE_F32 && READ_VEC4
+layout(std430, set = 0, binding = READ_BINDING) readonly buffer READ(Buffer) { vec4 READ(data)[]; };
+#define READ_UNIT(row, i) READ(data)[((row).element >> 2) + (i)]
+#elif READ_TYPE == TYPE_F32
+layout(std430, set = 0, binding = READ_BINDING) readonly buffer READ(Buffer) { float READ(data)[]; };
+#define READ_UNIT(row, i) READ(data)[(row).element + (i)]
+#elif READ_VEC4
+layout(std430, set = 0, binding = READ_BINDING) readonly buffer READ(Buffer) { uvec2 READ(data)[]; };
+#define READ_UNIT(row, i) READ(data)[((row).element >> 2) + (i)]
+#else
+layout(std430, set = 0, binding = READ_BINDING) readonly buffer READ(Buffer) { uint READ(data)[]; };
+#define READ_WORD(row, e) READ(data)[((row).element + (e)) >> 1]
+#define READ_HALF(row, e) (((row).element + (e)) & 1u)
+#endif
+#endif
+
+#if READ_TYPE == TYPE_F16
+#define READ_DECODE(x) decode_f16(x)
+#elif READ_TYPE == TYPE_BF16
+#define READ_DECODE(x) decode_bf16(x)
+#else
+#define READ_DECODE(x) (x)
+#endif
+
+// Row 0 of a head; row l is row_add(head, step(l)).
+RowPlace READ(head)(uint b, uint h) { return head_place(READ_LAYOUT, b, h, READ_SHIFT, READ_BYTES_SHIFT); }
+RowStep READ(step)(uint rows) { return row_step(rows, READ_LAYOUT.stride_l, READ_BYTES_SHIFT); }
+
+#if READ_VEC4
+
+vec4 READ(group)(RowPlace row, uint group) {
+    uint left = READ_DIM - 4u * group;
+    if (READ_DIM % 4u == 0u || left >= 4u) return READ_DECODE(READ_UNIT(row, group));
+#if READ_TYPE == TYPE_F32
+    vec4 value = vec4(READ_UNIT(row, group).x, 0.0, 0.0, 0.0);
+    if (left > 1u) value.y = READ_UNIT(row, group).y;
+    if (left > 2u) value.z = READ_UNIT(row, group).z;
+#else
+    uvec2 words = uvec2(READ_UNIT(row, group).x, 0u);
+    if (left == 1u) words.x &= 0xffffu;
+    if (left > 2u) words.y = READ_UNIT(row, group).y & 0xffffu;
+    vec4 value = READ_DECODE(words);
+#endif
+    return value;
+}
+
+#else
+
+float READ(element)(RowPlace row, uint e) {
+#if READ_TYPE == TYPE_F32
+    return READ_UNIT(row, e);
+#else
+    return READ_DECODE((READ_WORD(row, e) >> (16u * READ_HALF(row, e))) & 0xffffu);
+#endif
+}
+
+vec4 READ(group)(RowPlace row, uint group) {
+    uint e = 4u * group;
+    vec4 value = vec4(READ(element)(row, e), 0.0, 0.0, 0.0);
+    if (e + 1u < READ_DIM) value.y = READ(element)(row, e + 1u);
+    if (e + 2u < READ_DIM) value.z = READ(element)(row, e + 2u);
+    if (e + 3u < READ_DIM) value.w = READ(element)(row, e + 3u);
+    return value;
+}
+
+#endif
+
+#undef READ
+#undef READ_LAYOUT
+#undef READ_SHIFT
+#undef READ_TYPE
+#undef READ_VEC4
+#undef READ_DIM
+#undef READ_BINDING
+#undef READ_BYTES_SHIFT
+#undef READ_UNIT
+#undef READ_WORD
+#undef READ_HALF
+#undef READ_DECODE
