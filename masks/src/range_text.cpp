@@ -20,7 +20,9 @@ const char* bounds_function(Relation relation) {
 }
 
 // Bounds of x, as text, from the text of bounds of sign * x + offset.
-std::string solved(const std::string& bounds, const LinearKey& form, const char* limit) {
+std::string solved(const RangeProgram& program, const std::string& bounds, const LinearKey& form, const char* limit) {
+    const bool is_zero = program.values[static_cast<size_t>(form.offset)].kind == RowValue::Kind::zero;
+    if (is_zero && form.sign > 0) return bounds;
     const std::string offset = value_name(form.offset);
     std::string text = (form.sign > 0 ? "bounds_minus(" : "bounds_reflect(") + bounds + ", " + offset + ")";
     if (form.checked) text = "bounds_checked(" + text + ", " + offset + ", " + limit + ")";
@@ -32,10 +34,14 @@ std::vector<bool> used_values(const RangeProgram& program) {
     const auto use = [&used](int32_t i) {
         if (i >= 0) used[static_cast<size_t>(i)] = true;
     };
+    const auto use_offset = [&](const LinearKey& form) {
+        const bool is_zero = form.offset >= 0 && program.values[static_cast<size_t>(form.offset)].kind == RowValue::Kind::zero;
+        if (!is_zero || form.sign < 0) use(form.offset);
+    };
     for (const RangeStep& step : program.steps) {
         use(step.bound);
-        use(step.outer.offset);
-        use(step.inner.offset);
+        use_offset(step.outer);
+        use_offset(step.inner);
     }
     for (size_t i = used.size(); i-- > 0;) {
         const RowValue& value = program.values[i];
@@ -93,12 +99,12 @@ std::string range_statements(const RangeProgram& program, const std::function<st
         case RangeStep::Kind::compare: {
             compares = true;
             std::string bounds = std::string(bounds_function(step.relation)) + "(" + value_name(step.bound) + ")";
-            bounds = solved(bounds, step.outer, "KEY_RANGE_MAX_OFFSET");
+            bounds = solved(program, bounds, step.outer, "KEY_RANGE_MAX_OFFSET");
             if (step.divisor >= 0) {
                 std::string divisor = node_name(step.divisor);
                 if (step.divisor_is_shift) divisor = "1 << min(" + divisor + " & 31, 30)";
                 bounds = "bounds_times(" + bounds + ", " + divisor + ")";
-                bounds = solved(bounds, step.inner, "KEY_RANGE_MAX_LENGTH");
+                bounds = solved(program, bounds, step.inner, "KEY_RANGE_MAX_LENGTH");
             }
             text += "range_of(" + bounds + ", n)";
             break;

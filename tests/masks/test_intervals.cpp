@@ -5,7 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "masks/random_tree.h"
-#include "masks/src/intervals.h"
+#include "../../masks/src/intervals.h"
 #include "vkattn/mask.h"
 #include "vkattn/named.h"
 #include "vkattn/normalise.h"
