@@ -44,6 +44,7 @@ void BoxProgram::add_labels(Step& equality, const Tree& tree, const std::vector<
             lookup.n_args = sides[i]->n_args;
             std::copy(sides[i]->args, sides[i]->args + 4, lookup.args);
             lookup.out = n_values_++;
+            group_.push_back(depends[static_cast<size_t>(i == 0 ? left : right)]);
             lookup.table = pair.table[i];
             equality.args[i] = lookup.out;
             steps_[depends[static_cast<size_t>(i == 0 ? left : right)]].push_back(lookup);
@@ -111,6 +112,7 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
     program.n_values_ = static_cast<int32_t>(n);
     program.result_ = program.n_values_ - 1;
     std::vector<uint8_t> depends(n, kConstant);
+    program.group_.assign(n, kConstant);
     std::vector<int32_t> summaries(2 * bindings.tables.size(), -1);     // of table t: [2 t] asked for elements, [2 t + 1] for ranges
 
     for (size_t i = 0; i < n; ++i) {
@@ -126,6 +128,7 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
         if (node.op == Op::q) depends[i] = kRow;
         if (node.op == Op::kv) depends[i] = kColumn;
         for (int a = 0; a < node.n_args; ++a) depends[i] = depends[i] | depends[static_cast<size_t>(node.args[a])];
+        program.group_[i] = depends[i];
         const bool varying = depends[i] != kConstant;
         program.depends_on_b_ = program.depends_on_b_ || node.op == Op::b;
         program.depends_on_h_ = program.depends_on_h_ || node.op == Op::h;
@@ -182,6 +185,24 @@ Verdict BoxEvaluator::over(const Box& box, bool look_into_tables) {
     run_all(BoxProgram::kPair, box);
     if (result().undecided()) return Verdict::undecided;
     return result().min != 0 ? Verdict::full : Verdict::empty;
+}
+
+BoxEvaluator::Sides BoxEvaluator::undecided_sides() const {
+    Sides sides;
+    for (const int group : {BoxProgram::kRow, BoxProgram::kColumn, BoxProgram::kPair}) {
+        for (const Step& step : program_->steps_[group]) {
+            if (step.type != Type::boolean || !ints_[static_cast<size_t>(step.out)].undecided()) continue;
+            const bool compares = step.op == Op::lt || step.op == Op::le || step.op == Op::eq || step.op == Op::ne;
+            if (!compares && step.op != Op::table) continue;
+            for (int i = 0; i < step.n_args; ++i) {
+                const auto arg = static_cast<size_t>(step.args[i]);
+                if (step.operand != Type::f32 && ints_[arg].point()) continue;
+                sides.rows = sides.rows || (program_->group_[arg] & BoxProgram::kRow) != 0;
+                sides.columns = sides.columns || (program_->group_[arg] & BoxProgram::kColumn) != 0;
+            }
+        }
+    }
+    return sides;
 }
 
 void BoxEvaluator::gather(const int32_t* args, uint8_t n_args, Range* indices) const {

@@ -61,6 +61,7 @@ class BoxProgram {
     std::vector<TableSummary> tables_;
     std::vector<TablePair> table_pairs_;
     std::vector<SumTest> sums_;
+    std::vector<uint8_t> group_;            // of each value
     int32_t n_values_ = 0, result_ = -1;
     bool depends_on_b_ = false, depends_on_h_ = false, integer_only_ = true;
 };
@@ -73,6 +74,11 @@ class BoxEvaluator {
 
     // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one block downwards.
     Verdict over(const Box& box, bool look_into_tables);
+    // Which sides of the last, undecided box are worth halving: `ids[q] == ids[kv]` with one id among the rows waits for the columns.
+    struct Sides {
+        bool rows = false, columns = false;
+    };
+    Sides undecided_sides() const;
     // The last box's result, for its half plane.
     const Affine& result() const { return ints_[static_cast<size_t>(program_->result_)]; }
 

@@ -33,6 +33,23 @@ int64_t cut(int64_t begin, int64_t end) {
     return at > begin && at < end ? at : middle;
 }
 
+// The two halves of an undecided box (the last that `boxes` was asked about), of more than one element.
+void halve(const Box& box, const BoxEvaluator& boxes, std::vector<Box>& open) {
+    const BoxEvaluator::Sides sides = boxes.undecided_sides();
+    bool by_rows = box.rows() >= box.columns();
+    if (sides.rows != sides.columns) by_rows = sides.rows ? box.rows() > 1 : box.columns() == 1;
+    Box lower = box, upper = box;
+    if (by_rows) {
+        upper.q0 = cut(box.q0, box.q1 + 1);
+        lower.q1 = upper.q0 - 1;
+    } else {
+        upper.kv0 = cut(box.kv0, box.kv1 + 1);
+        lower.kv1 = upper.kv0 - 1;
+    }
+    open.push_back(upper);
+    open.push_back(lower);
+}
+
 bool at(Evaluator& pairs, int32_t b, int32_t h, int64_t q, int64_t kv) {
     return pairs.mask(b, h, static_cast<int32_t>(q), static_cast<int32_t>(kv));
 }
@@ -213,16 +230,7 @@ class Classifier {
                 if (any_true && any_false) return BlockKind::partial;
                 if (verdict != Verdict::undecided) continue;
             }
-            Box lower = box, upper = box;
-            if (box.rows() >= box.columns()) {
-                upper.q0 = cut(box.q0, box.q1 + 1);
-                lower.q1 = upper.q0 - 1;
-            } else {
-                upper.kv0 = cut(box.kv0, box.kv1 + 1);
-                lower.kv1 = upper.kv0 - 1;
-            }
-            refining_.push_back(upper);
-            refining_.push_back(lower);
+            halve(box, boxes_, refining_);
         }
         return any_true ? BlockKind::full : BlockKind::empty;
     }
@@ -370,16 +378,7 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
                     pairs += analysis::count_half_plane(plane.a, plane.c, plane.lo, box);
                     continue;
                 }
-                Box lower = box, upper = box;
-                if (box.rows() >= box.columns()) {
-                    upper.q0 = cut(box.q0, box.q1 + 1);
-                    lower.q1 = upper.q0 - 1;
-                } else {
-                    upper.kv0 = cut(box.kv0, box.kv1 + 1);
-                    lower.kv1 = upper.kv0 - 1;
-                }
-                open.push_back(upper);
-                open.push_back(lower);
+                halve(box, boxes, open);
             }
             if (pairs > (INT64_MAX - total) / copies) {
                 return error(Code::limit_exceeded, "the number of pairs does not fit a 64-bit count");
