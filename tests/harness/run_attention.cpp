@@ -1,7 +1,8 @@
 #include "run_attention.h"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
+#include <cstdlib>
 #include <cstring>
 
 #include <doctest/doctest.h>
@@ -38,68 +39,8 @@ BufferRange range_of(const GuardedBuffer& guarded, const Placement& p, ElementTy
     return range_of(guarded, static_cast<uint64_t>(p.first) * element_bytes(type));
 }
 
-// The buffers of one run.
-struct Memory {
-    GuardedBuffer q, k, v, o, lse, work, tables;
-    bool one_buffer = false;                // q holds k and v as well (packed)
-    TensorPlacements at;
-    Values o_shape;
-    uint64_t lse_offset = guard_bytes, work_offset = 1024, tables_offset = 1024;
-    vkattn::Buffers buffers;
-};
-
 bool shares_one_buffer(const AttentionCase& c) {
     return c.layout == Layout::packed && c.q_type == c.k_type && c.k_type == c.v_type;
-}
-
-void lay_out(Memory& m, VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const vkattn::Problem& problem, uint64_t workspace_bytes) {
-    m.at = placements_of(c);
-    m.o_shape = Values(c.shape.batch, c.shape.q_heads, c.shape.q_len, c.value_dim);
-    m.one_buffer = shares_one_buffer(c);
-    const uint64_t q_end = end_bytes(m.at.q, c.q_type, inputs.q), k_end = end_bytes(m.at.k, c.k_type, inputs.k), v_end = end_bytes(m.at.v, c.v_type, inputs.v);
-    if (m.one_buffer) {
-        m.q = GuardedBuffer(context, (std::max({q_end, k_end, v_end}) + 3) / 4 * 4 + guard_bytes);
-        m.q.write(c.q_type, m.at.q, inputs.q);
-        m.q.write(c.k_type, m.at.k, inputs.k);
-        m.q.write(c.v_type, m.at.v, inputs.v);
-        m.q.upload();
-        m.buffers.q = range_of(m.q, m.at.q, c.q_type);
-        m.buffers.k = range_of(m.q, m.at.k, c.k_type);
-        m.buffers.v = range_of(m.q, m.at.v, c.v_type);
-    } else {
-        const struct { GuardedBuffer& buffer; BufferRange& range; const Placement& at; ElementType type; const Values& values; uint64_t end; } tensors[] = {
-            {m.q, m.buffers.q, m.at.q, c.q_type, inputs.q, q_end}, {m.k, m.buffers.k, m.at.k, c.k_type, inputs.k, k_end}, {m.v, m.buffers.v, m.at.v, c.v_type, inputs.v, v_end}};
-        for (const auto& t : tensors) {
-            t.buffer = GuardedBuffer(context, (t.end + 3) / 4 * 4 + guard_bytes);
-            t.buffer.write(t.type, t.at, t.values);
-            t.buffer.upload();
-            t.range = range_of(t.buffer, t.at, t.type);
-        }
-    }
-
-    m.o = GuardedBuffer(context, (end_bytes(m.at.o, c.o_type, m.o_shape) + 3) / 4 * 4 + guard_bytes);
-    m.o.leave_free(c.o_type, m.at.o, m.o_shape);
-    m.o.upload();
-    m.buffers.o = range_of(m.o, m.at.o, c.o_type);
-    const uint64_t lse_bytes = 4ull * static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads) * static_cast<uint64_t>(c.shape.q_len);
-    m.lse = GuardedBuffer(context, m.lse_offset + lse_bytes + guard_bytes);
-    m.lse.leave_free(m.lse_offset, lse_bytes);
-    m.lse.upload();
-    m.buffers.lse = range_of(m.lse, m.lse_offset);
-    m.work = GuardedBuffer(context, m.work_offset + workspace_bytes + guard_bytes);
-    m.work.leave_free(m.work_offset, workspace_bytes);
-    m.work.upload();
-    m.buffers.work = range_of(m.work, m.work_offset);
-    m.tables = GuardedBuffer(context, m.tables_offset + (problem.max_tables_bytes + 3) / 4 * 4 + guard_bytes);
-    m.buffers.tables = range_of(m.tables, m.tables_offset);
-}
-
-void check_untouched(const Memory& m) {
-    const struct { const GuardedBuffer& buffer; const char* name; } all[] = {{m.q, "q"}, {m.k, "k"}, {m.v, "v"}, {m.o, "o"}, {m.lse, "lse"}, {m.work, "work"}, {m.tables, "tables"}};
-    for (const auto& one : all) {
-        const std::string damage = one.buffer.damage(one.name);
-        CHECK_MESSAGE(damage.empty(), damage);
-    }
 }
 
 CommandLog sum(const CommandLog& a, const CommandLog& b) {
@@ -145,82 +86,184 @@ std::string replay_line(const AttentionCase& c, const VulkanContext& context) {
            "' build/bin/vkattn-test-engine -tc=replay   # " + context.properties.deviceName + ", " + context.driver;
 }
 
-RunResult run(const AttentionCase& c, const Inputs& inputs, const RunOptions& options) {
-    VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
-    vkattn::Engine& engine = options.engine != nullptr ? *options.engine : shared_engine();
-    INFO(replay_line(c, context));
-    context.clear_messages();
-    RunResult result;
-    const auto refuse = [&](const char* what, const vkattn::Status& status) {
-        INFO(what << ": " << status.message);
-        CHECK_FALSE(status.message.empty());
-        CHECK(options.expect_refusal);
-        result.refused = status;
-    };
+struct Call::Memory {
+    Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options, uint64_t tables_bytes, uint64_t workspace_bytes);
+    void check_untouched() const;
 
+    GuardedBuffer q, k, v, o, lse, work, tables;
+    bool one_buffer;                        // q holds k and v as well (packed)
+    TensorPlacements at;
+    Values o_shape;
+    uint64_t lse_offset = guard_bytes, work_offset = 1024, tables_offset = 1024;
+    vkattn::Buffers buffers;
+};
+
+Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options, uint64_t tables_bytes,
+                     uint64_t workspace_bytes)
+    : one_buffer(shares_one_buffer(c)), at(placements_of(c)), o_shape(c.shape.batch, c.shape.q_heads, c.shape.q_len, c.value_dim) {
+    const uint64_t q_end = end_bytes(at.q, c.q_type, inputs.q), k_end = end_bytes(at.k, c.k_type, inputs.k), v_end = end_bytes(at.v, c.v_type, inputs.v);
+    if (one_buffer) {
+        q = GuardedBuffer(context, (std::max({q_end, k_end, v_end}) + 3) / 4 * 4 + guard_bytes);
+        q.write(c.q_type, at.q, inputs.q);
+        q.write(c.k_type, at.k, inputs.k);
+        q.write(c.v_type, at.v, inputs.v);
+        q.upload();
+        buffers.q = range_of(q, at.q, c.q_type);
+        buffers.k = range_of(q, at.k, c.k_type);
+        buffers.v = range_of(q, at.v, c.v_type);
+    } else {
+        const struct { GuardedBuffer& buffer; BufferRange& range; const Placement& at; ElementType type; const Values& values; uint64_t end; } tensors[] = {
+            {q, buffers.q, at.q, c.q_type, inputs.q, q_end}, {k, buffers.k, at.k, c.k_type, inputs.k, k_end}, {v, buffers.v, at.v, c.v_type, inputs.v, v_end}};
+        for (const auto& t : tensors) {
+            t.buffer = GuardedBuffer(context, (t.end + 3) / 4 * 4 + guard_bytes);
+            t.buffer.write(t.type, t.at, t.values);
+            t.buffer.upload();
+            t.range = range_of(t.buffer, t.at, t.type);
+        }
+    }
+
+    o = GuardedBuffer(context, (end_bytes(at.o, c.o_type, o_shape) + 3) / 4 * 4 + guard_bytes);
+    o.leave_free(c.o_type, at.o, o_shape);
+    o.upload();
+    buffers.o = range_of(o, at.o, c.o_type);
+    const uint64_t lse_bytes = 4ull * static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads) * static_cast<uint64_t>(c.shape.q_len);
+    lse = GuardedBuffer(context, lse_offset + lse_bytes + guard_bytes);
+    lse.leave_free(lse_offset, lse_bytes);
+    lse.upload();
+    buffers.lse = range_of(lse, lse_offset);
+    work = GuardedBuffer(context, work_offset + workspace_bytes + guard_bytes);
+    work.leave_free(work_offset, workspace_bytes);
+    work.upload();
+    buffers.work = range_of(work, work_offset);
+    tables = GuardedBuffer(context, tables_offset + (tables_bytes + 3) / 4 * 4 + guard_bytes);
+    buffers.tables = range_of(tables, tables_offset);
+
+    if (options.k) {
+        const Elsewhere& there = *options.k;
+        for (int32_t b = 0; b < inputs.k.batch; b++)
+            for (int32_t h = 0; h < inputs.k.heads; h++)
+                for (int32_t l = 0; l < inputs.k.length; l++)
+                    for (int32_t d = 0; d < c.head_dim; d++)
+                        store_element(c.k_type, there.buffer->data + there.element(b, h, l, d) * element_bytes(c.k_type), inputs.k.row(b, h, l)[d]);
+        buffers.k = there.range(c.k_type);
+    }
+    if (options.o) buffers.o = options.o->range(c.o_type);
+}
+
+void Call::Memory::check_untouched() const {
+    const struct { const GuardedBuffer& buffer; const char* name; } all[] = {{q, "q"}, {k, "k"}, {v, "v"}, {o, "o"}, {lse, "lse"}, {work, "work"}, {tables, "tables"}};
+    for (const auto& one : all) {
+        const std::string damage = one.buffer.damage(one.name);
+        CHECK_MESSAGE(damage.empty(), damage);
+    }
+}
+
+Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& options, Call* shared_work)
+    : case_(c), options_(options), context_(options.context != nullptr ? *options.context : VulkanContext::shared()),
+      engine_(options.engine != nullptr ? *options.engine : shared_engine()) {
     vkattn::Problem problem = problem_of(c, inputs);
     problem.max_dispatch_ms = options.max_dispatch_ms;
-    auto plan = engine.plan(problem);
-    if (!plan) return refuse("plan", plan.status()), result;
-    result.report = plan->report();
+    // k and v may be null where no call has keys.
+    if (c.shape.kv_len == 0) problem.max_shape.kv_len = 0;
+    if (options.k) problem.k_aligned = options.k->at.aligned;
+    if (options.o) problem.o_aligned = options.o->at.aligned;
+    auto plan = engine_.plan(problem);
+    if (!plan) {
+        refuse("plan", plan.status());
+        return;
+    }
+    plan_ = *std::move(plan);
+    result_.report = plan_->report();
     vkattn::ArgsInfo info = args_of(c, inputs);
     info.write_lse = options.write_lse;
     info.scale = options.scale;
-    auto args = plan->make_args(info);
-    if (!args) return refuse("make_args", args.status()), result;
-
-    Memory m;
-    lay_out(m, context, c, inputs, problem, plan->workspace_bytes());
-    std::vector<uint8_t> tables(args->tables_bytes());
-    args->write_tables(tables);
-    m.tables.write_bytes(m.tables_offset, tables);
-    m.tables.upload();
-    if (c.shape.kv_len == 0) m.buffers.k = m.buffers.v = {};
-    if (!options.write_lse) m.buffers.lse = {};
-    // With kv_len 0 and a bound above 0 the plan asks for k and v; the promise of null k and v is about plans for no keys.
-    if (c.shape.kv_len == 0 && problem.max_shape.kv_len > 0) {
-        problem.max_shape.kv_len = 0;
-        plan = engine.plan(problem);
-        if (!plan) return refuse("plan", plan.status()), result;
-        args = plan->make_args(info);
-        if (!args) return refuse("make_args", args.status()), result;
+    if (options.k) info.k = options.k->at.strides;
+    if (options.o) info.o = options.o->at.strides;
+    auto args = plan_->make_args(info);
+    if (!args) {
+        refuse("make_args", args.status());
+        return;
     }
-    auto binding = plan->bind(m.buffers);
-    if (!binding) return refuse("bind", binding.status()), result;
-    const vkattn::Status fits = plan->check(*binding, *args);
-    CHECK_MESSAGE(fits.ok(), fits.message);
+    args_ = *std::move(args);
 
+    memory_ = std::make_unique<Memory>(context_, c, inputs, options, problem.max_tables_bytes, plan_->workspace_bytes());
+    std::vector<uint8_t> tables(args_->tables_bytes());
+    args_->write_tables(tables);
+    memory_->tables.write_bytes(memory_->tables_offset, tables);
+    memory_->tables.upload();
+    vkattn::Buffers& buffers = memory_->buffers;
+    if (c.shape.kv_len == 0) buffers.k = buffers.v = {};
+    if (!options.write_lse) buffers.lse = {};
+    if (shared_work != nullptr) buffers.work = shared_work->memory_->buffers.work;
+    auto binding = plan_->bind(buffers);
+    if (!binding) {
+        refuse("bind", binding.status());
+        return;
+    }
+    binding_ = *std::move(binding);
+    const vkattn::Status fits = plan_->check(*binding_, *args_);
+    CHECK_MESSAGE(fits.ok(), fits.message);
+}
+
+Call::~Call() = default;
+
+void Call::refuse(const char* what, const vkattn::Status& status) {
+    INFO(what << ": " << status.message);
+    CHECK_FALSE(status.message.empty());
+    CHECK(options_.expect_refusal);
+    result_.refused = status;
+}
+
+void Call::record(VkCommandBuffer command_buffer, vkattn::Slice slice) {
+    start_command_log(options_.drop_barrier);
+    plan_->record(command_buffer, *binding_, *args_, slice);
+    result_.log = sum(result_.log, stop_command_log());
+}
+
+RunResult Call::collect() {
+    if (options_.drop_barrier >= 0) {
+        result_.messages = context_.messages();
+        context_.clear_messages();
+        return result_;
+    }
+    CHECK_MESSAGE(context_.messages().empty(), context_.message_text());
+    context_.clear_messages();
+    memory_->check_untouched();
+    const CommandLog& log = result_.log;
+    CHECK(log.own_news == 0);
+    CHECK(log.host_allocations == 0);
+    CHECK(log.push_constant_bytes <= 128);
+    for (uint32_t groups : log.largest_groups) CHECK(groups <= engine_.capabilities().max_workgroups);
+    if (case_.shape.q_len == 0) CHECK(log.dispatches == 0);
+
+    result_.o = memory_->o.read(case_.o_type, memory_->at.o, memory_->o_shape);
+    if (options_.o)
+        for (int32_t b = 0; b < result_.o.batch; b++)
+            for (int32_t h = 0; h < result_.o.heads; h++)
+                for (int32_t l = 0; l < result_.o.length; l++)
+                    for (int32_t d = 0; d < result_.o.width; d++)
+                        result_.o.row(b, h, l)[d] = load_element(case_.o_type, options_.o->buffer->data + options_.o->element(b, h, l, d) * element_bytes(case_.o_type));
+    result_.lse.resize(static_cast<size_t>(case_.shape.batch) * static_cast<size_t>(case_.shape.q_heads) * static_cast<size_t>(case_.shape.q_len));
+    if (!result_.lse.empty()) std::memcpy(result_.lse.data(), memory_->lse.buffer.data + memory_->lse_offset, result_.lse.size() * 4);
+    return result_;
+}
+
+RunResult run(const AttentionCase& c, const Inputs& inputs, const RunOptions& options) {
+    VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
+    INFO(replay_line(c, context));
+    context.clear_messages();
+    Call call(c, inputs, options);
+    if (!call.ran()) return call.collect_refusal();
     VkCommandBuffer cmd = VK_NULL_HANDLE;
     for (uint32_t i = 0; i < c.slices; i++) {
-        const uint32_t slice = options.reversed_slices ? c.slices - 1 - i : i;
         if (cmd == VK_NULL_HANDLE) cmd = context.begin();
-        start_command_log(options.drop_barrier);
-        plan->record(cmd, *binding, *args, {slice, c.slices});
-        result.log = sum(result.log, stop_command_log());
+        call.record(cmd, {options.reversed_slices ? c.slices - 1 - i : i, c.slices});
         if (options.separate_submits || i + 1 == c.slices) {
             context.submit_and_wait(cmd);
             cmd = VK_NULL_HANDLE;
         }
     }
-
-    if (options.drop_barrier >= 0) {
-        result.messages = context.messages();
-        context.clear_messages();
-        return result;
-    }
-    CHECK_MESSAGE(context.messages().empty(), context.message_text());
-    context.clear_messages();
-    check_untouched(m);
-    CHECK(result.log.own_news == 0);
-    CHECK(result.log.host_allocations == 0);
-    CHECK(result.log.push_constant_bytes <= 128);
-    for (uint32_t groups : result.log.largest_groups) CHECK(groups <= std::max(1u, engine.capabilities().max_workgroups));
-    if (c.shape.q_len == 0) CHECK(result.log.dispatches == 0);
-
-    result.o = m.o.read(c.o_type, m.at.o, m.o_shape);
-    result.lse.resize(static_cast<size_t>(c.shape.batch) * static_cast<size_t>(c.shape.q_heads) * static_cast<size_t>(c.shape.q_len));
-    if (!result.lse.empty()) std::memcpy(result.lse.data(), m.lse.buffer.data + m.lse_offset, result.lse.size() * 4);
-    return result;
+    return call.collect();
 }
 
 RunResult run_and_check(const AttentionCase& c, const RunOptions& options) {
@@ -231,8 +274,9 @@ RunResult run_and_check(const AttentionCase& c, const RunOptions& options) {
 }
 
 bool same_bits(const RunResult& a, const RunResult& b) {
+    const auto same = [](float x, float y) { return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y); };
     return a.o.at.size() == b.o.at.size() && a.lse.size() == b.lse.size() &&
-           std::memcmp(a.o.at.data(), b.o.at.data(), a.o.at.size() * 4) == 0 && std::memcmp(a.lse.data(), b.lse.data(), a.lse.size() * 4) == 0;
+           std::equal(a.o.at.begin(), a.o.at.end(), b.o.at.begin(), same) && std::equal(a.lse.begin(), a.lse.end(), b.lse.begin(), same);
 }
 
 }  // namespace vkattn_tests

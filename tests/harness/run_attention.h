@@ -31,6 +31,20 @@ struct Inputs {
 };
 Inputs make_inputs(const AttentionCase& attention_case);
 
+// A tensor in a buffer of its own, where the case's layout does not reach. Not guarded.
+struct Elsewhere {
+    SparseBuffer* buffer = nullptr;
+    Placement at;
+
+    uint64_t element(int32_t b, int32_t h, int32_t l, int32_t d) const {
+        return static_cast<uint64_t>(at.first + b * at.strides.b + h * at.strides.h + l * at.strides.l + d);
+    }
+    vkattn::BufferRange range(vkattn::ElementType type) const {
+        const uint64_t offset = static_cast<uint64_t>(at.first) * element_bytes(type);
+        return {buffer->handle, offset, buffer->size_bytes - offset};
+    }
+};
+
 // How a run differs from the everyday one.
 struct RunOptions {
     VulkanContext* context = nullptr;       // null: shared
@@ -42,6 +56,7 @@ struct RunOptions {
     bool expect_refusal = false;            // a refusal is a result: RunResult::refused says why
     double max_dispatch_ms = 500.0;
     std::optional<float> scale;
+    std::optional<Elsewhere> k, o;
 };
 
 struct RunResult {
@@ -52,6 +67,33 @@ struct RunResult {
     CommandLog log;                         // of all records together
     std::vector<ValidationMessage> messages;    // only with drop_barrier
     bool ran() const { return refused.ok(); }
+};
+
+// A call that is ready to be recorded.
+class Call {
+  public:
+    // Plans, makes args and buffers, binds. `shared_work`: another call whose workspace this one uses, too.
+    Call(const AttentionCase& attention_case, const Inputs& inputs, const RunOptions& options = {}, Call* shared_work = nullptr);
+    ~Call();
+    bool ran() const { return result_.refused.ok(); }
+    void record(VkCommandBuffer command_buffer, vkattn::Slice slice);
+    // After the submit: what was written, and that nothing else was.
+    RunResult collect();
+    const RunResult& collect_refusal() const { return result_; }
+
+  private:
+    struct Memory;
+    void refuse(const char* what, const vkattn::Status& status);
+
+    AttentionCase case_;
+    RunOptions options_;
+    VulkanContext& context_;
+    vkattn::Engine& engine_;
+    RunResult result_;
+    std::optional<vkattn::Plan> plan_;
+    std::optional<vkattn::Args> args_;
+    std::optional<vkattn::Binding> binding_;
+    std::unique_ptr<Memory> memory_;
 };
 
 // Runs and checks what holds for every run: guards, inputs and workspace surroundings unchanged, no message of the validation

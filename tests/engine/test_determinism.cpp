@@ -1,0 +1,90 @@
+// The same bits: from run to run, whole or in slices, by either addressing flavour.
+#include <doctest/doctest.h>
+
+#include "harness/run_attention.h"
+
+using namespace vkattn_tests;
+using vkattn::Addressing;
+using vkattn::ElementType;
+using vkattn::Schedule;
+using vkattn::Skeleton;
+
+namespace {
+
+std::vector<AttentionCase> cases() {
+    std::vector<AttentionCase> all;
+    for (Skeleton skeleton : {Skeleton::rows, Skeleton::tiles})
+        for (Schedule schedule : {Schedule::dense, Schedule::interval, Schedule::list}) {
+            AttentionCase c;
+            c.skeleton = skeleton;
+            c.schedule = schedule;
+            c.mask = schedule == Schedule::interval ? "window" : "documents_causal";
+            c.score = "alibi";
+            c.shape = {2, 3, 1, 140, 150};
+            c.head_dim = 40;
+            c.value_dim = 48;
+            c.k_type = ElementType::f16;
+            c.v_type = ElementType::bf16;
+            all.push_back(c);
+        }
+    return all;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("determinism");
+
+TEST_CASE("two runs give the same bits") {
+    for (const AttentionCase& c : cases()) {
+        const Inputs inputs = make_inputs(c);
+        const RunResult first = run(c, inputs);
+        for (int i = 0; i < 3; i++) CHECK_MESSAGE(same_bits(first, run(c, inputs)), replay_line(c, VulkanContext::shared()));
+    }
+}
+
+TEST_CASE("slices give the bits of the whole, in any order and in submits of their own") {
+    for (AttentionCase c : cases()) {
+        const Inputs inputs = make_inputs(c);
+        const RunResult whole = run(c, inputs);
+        check_result(c, inputs, whole);
+        for (uint32_t slices : {2u, 3u, 7u, 100u}) {
+            c.slices = slices;
+            CHECK_MESSAGE(same_bits(whole, run(c, inputs)), replay_line(c, VulkanContext::shared()));
+        }
+        RunOptions options;
+        c.slices = 3;
+        options.separate_submits = true;
+        options.reversed_slices = true;
+        CHECK_MESSAGE(same_bits(whole, run(c, inputs, options)), replay_line(c, VulkanContext::shared()));
+    }
+}
+
+TEST_CASE("many short dispatches give the bits of one") {
+    for (const AttentionCase& c : cases()) {
+        const Inputs inputs = make_inputs(c);
+        const RunResult whole = run(c, inputs);
+        RunOptions options;
+        options.max_dispatch_ms = 1e-6;
+        const RunResult parts = run(c, inputs, options);
+        CHECK(parts.log.dispatches > whole.log.dispatches);
+        CHECK_MESSAGE(same_bits(whole, parts), replay_line(c, VulkanContext::shared()));
+    }
+}
+
+TEST_CASE("addresses and descriptors give the same bits") {
+    if (!shared_engine().capabilities().features.buffer_device_address) {
+        MESSAGE("this device has no addresses: nothing to compare");
+        return;
+    }
+    for (AttentionCase c : cases())
+        for (Layout layout : {Layout::bhld, Layout::blhd, Layout::odd}) {
+            c.layout = layout;
+            const Inputs inputs = make_inputs(c);
+            c.addressing = Addressing::address;
+            const RunResult address = run(c, inputs);
+            c.addressing = Addressing::binding;
+            CHECK_MESSAGE(same_bits(address, run(c, inputs)), replay_line(c, VulkanContext::shared()));
+        }
+}
+
+TEST_SUITE_END();

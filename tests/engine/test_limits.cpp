@@ -1,0 +1,144 @@
+// Spoofed limits and huge strides: the same bits as without them, or a refusal that says why. Never a wrong number.
+#include <doctest/doctest.h>
+
+#include "harness/numbers.h"
+#include "harness/run_attention.h"
+
+using namespace vkattn_tests;
+using vkattn::Addressing;
+using vkattn::ElementType;
+using vkattn::Schedule;
+using vkattn::Skeleton;
+
+namespace {
+
+constexpr Skeleton skeletons[] = {Skeleton::rows, Skeleton::tiles};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("limits");
+
+TEST_CASE("a descriptor range of 2^20 bytes and 7 workgroups a dispatch give the bits of the whole device") {
+    vkattn::LimitOverrides limits;
+    limits.max_storage_buffer_range = 1u << 20;
+    limits.max_workgroups = 7;
+    const auto limited = make_engine(VulkanContext::shared(), limits);
+    CHECK(limited->capabilities().max_storage_buffer_range == 1u << 20);
+    for (Skeleton skeleton : skeletons)
+        for (Schedule schedule : {Schedule::interval, Schedule::list})
+            for (Layout layout : {Layout::bhld, Layout::blhd, Layout::broadcast}) {
+                AttentionCase c;
+                c.mask = "causal";
+                c.skeleton = skeleton;
+                c.schedule = schedule;
+                c.layout = layout;
+                c.shape = {3, 4, 2, 400, 520};          // q, k and o are 1.2 to 1.6 MB, one head 100 to 266 KB
+                c.head_dim = c.value_dim = 64;
+                c.q_type = ElementType::f32;
+                c.v_type = ElementType::f16;
+                const Inputs inputs = make_inputs(c);
+                const RunResult whole = run(c, inputs);
+                for (Addressing addressing : {Addressing::address, Addressing::binding}) {
+                    if (addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address) continue;
+                    c.addressing = addressing;
+                    for (uint32_t slices : {1u, 3u}) {
+                        c.slices = slices;
+                        RunOptions options;
+                        options.engine = limited.get();
+                        options.expect_refusal = addressing == Addressing::binding && layout == Layout::blhd;   // a head spans the whole entry
+                        const RunResult parts = run(c, inputs, options);
+                        INFO(replay_line(c, VulkanContext::shared()));
+                        if (!parts.ran()) continue;
+                        CHECK(same_bits(whole, parts));
+                        CHECK(parts.log.dispatches > 1);
+                    }
+                }
+            }
+}
+
+TEST_CASE("one head beyond the descriptor range is refused with the sizes, and addresses are named as the way") {
+    vkattn::LimitOverrides limits;
+    limits.max_storage_buffer_range = 1u << 16;
+    const auto limited = make_engine(VulkanContext::shared(), limits);
+    AttentionCase c;
+    c.shape = {1, 1, 1, 64, 600};
+    c.addressing = Addressing::binding;
+    RunOptions options;
+    options.engine = limited.get();
+    options.expect_refusal = true;
+    const RunResult refused = run(c, make_inputs(c), options);
+    REQUIRE_FALSE(refused.ran());
+    CHECK(refused.refused.message.find("65536") != std::string::npos);
+    CHECK(refused.refused.message.find("address") != std::string::npos);
+}
+
+TEST_CASE("little shared memory and few invocations: right, or refused with a reason") {
+    struct Small { uint32_t shared_bytes, invocations; };
+    for (const Small small : {Small{16384, 128}, Small{8192, 64}, Small{1024, 32}, Small{64, 8}}) {
+        vkattn::LimitOverrides limits;
+        limits.max_shared_bytes = small.shared_bytes;
+        limits.max_invocations = small.invocations;
+        const auto limited = make_engine(VulkanContext::shared(), limits);
+        for (Skeleton skeleton : skeletons)
+            for (int32_t d : {64, 256}) {
+                AttentionCase c;
+                c.mask = "causal";
+                c.skeleton = skeleton;
+                c.shape = {1, 2, 1, 130, 140};
+                c.head_dim = c.value_dim = d;
+                RunOptions options;
+                options.engine = limited.get();
+                options.expect_refusal = small.shared_bytes < 16384 || small.invocations < 128;     // Vulkan's minima must do
+                const Inputs inputs = make_inputs(c);
+                const RunResult result = run(c, inputs, options);
+                if (result.ran()) check_result(c, inputs, result, options);
+            }
+    }
+}
+
+TEST_CASE("limits above the device's own do not raise them") {
+    vkattn::LimitOverrides limits;
+    limits.max_storage_buffer_range = ~0ull;
+    limits.max_workgroups = limits.max_shared_bytes = limits.max_invocations = ~0u;
+    const auto engine = make_engine(VulkanContext::shared(), limits);
+    const vkattn::Capabilities &a = engine->capabilities(), &b = shared_engine().capabilities();
+    CHECK(a.max_storage_buffer_range == b.max_storage_buffer_range);
+    CHECK(a.max_workgroups == b.max_workgroups);
+    CHECK(a.max_shared_bytes == b.max_shared_bytes);
+    CHECK(a.max_invocations == b.max_invocations);
+}
+
+TEST_CASE("huge strides: small tensors spread over nearly 4 GiB") {
+    VulkanContext& context = VulkanContext::shared();
+    const uint64_t bytes = (4ull << 30) - (1u << 20);
+    SparseBuffer k_memory(context, bytes), o_memory(context, bytes);
+    if (!k_memory.ok() || !o_memory.ok()) {
+        MESSAGE("not on this device: " << k_memory.why_not << o_memory.why_not);
+        return;
+    }
+    struct Spread { const char* what; vkattn::Strides strides; };
+    // 2 x 2 heads x 20 rows of f32: batch entries, heads or rows beyond 2^31 bytes and near 2^30 elements.
+    for (const Spread& spread : {Spread{"batch", {(1ll << 29) + 256, 20 * 64, 64}}, Spread{"heads", {2 * 20 * 64, (1ll << 29) + 4096, 64}},
+                                 Spread{"rows", {256, 64, (1ll << 25) + 512}}, Spread{"batch and heads", {(1ll << 29) + 256, (1ll << 28) + 4096, 64}}})
+        for (Skeleton skeleton : skeletons)
+            for (Addressing addressing : {Addressing::address, Addressing::binding})
+                for (uint32_t slices : {1u, 2u}) {
+                    AttentionCase c;
+                    c.mask = "causal";
+                    c.skeleton = skeleton;
+                    c.addressing = addressing;
+                    c.shape = {2, 2, 2, 20, 20};
+                    c.poison = Poison::none;
+                    c.slices = slices;
+                    INFO("strides: " << spread.what);
+                    const Inputs inputs = make_inputs(c);
+                    RunOptions options;
+                    options.k = Elsewhere{&k_memory, {64, spread.strides, true}};
+                    options.o = Elsewhere{&o_memory, {128, spread.strides, true}};
+                    options.expect_refusal = addressing == Addressing::binding;
+                    const RunResult result = run(c, inputs, options);
+                    if (result.ran()) check_result(c, inputs, result, options);
+                }
+}
+
+TEST_SUITE_END();
