@@ -4,6 +4,7 @@
 // unsigned magnitudes (negative operands of %, INT_MIN / -1), shift counts are masked, a float is tested by its bits before it
 // becomes an int. int + - * wrap in SPIR-V and need no help. Where the outcome is an infinity or NaN it is written by bits;
 // tests for them look at bits, because Vulkan lets compilers assume that neither exists.
+// Both sides of every ?: are variables: glslang makes a select of that, and a branch of anything longer.
 #ifndef VKATTN_SAFE_MATH_GLSL
 #define VKATTN_SAFE_MATH_GLSL
 
@@ -13,7 +14,11 @@ const int INT_LOWEST = int(0x80000000u);
 const int INT_HIGHEST = 0x7fffffff;
 
 // |x| as uint: right for INT_LOWEST.
-uint magnitude_i32(int x) { return x < 0 ? 0u - uint(x) : uint(x); }
+uint magnitude_i32(int x) {
+    uint same = uint(x);
+    uint negated = 0u - same;
+    return x < 0 ? negated : same;
+}
 
 // INT_LOWEST gives INT_LOWEST.
 int abs_i32(int x) { return int(magnitude_i32(x)); }
@@ -25,14 +30,16 @@ int div_i32(int a, int b) {
     uint dividend = magnitude_i32(a);
     uint quotient = dividend / divisor;
     // floor(-x) = -ceil(x)
-    uint ceiling = quotient + (quotient * divisor != dividend ? 1u : 0u);
-    uint result = (a < 0) != (b < 0) ? 0u - ceiling : quotient;
-    return b == 0 ? 0 : int(result);
+    uint ceiling = quotient + uint(quotient * divisor != dividend);
+    uint negated = 0u - ceiling;
+    int result = int((a < 0) != (b < 0) ? negated : quotient);
+    return b == 0 ? 0 : result;
 }
 
 // a - floor(a / b) * b, with the sign of b; 0 for a zero divisor.
 int mod_i32(int a, int b) {
-    return b == 0 ? 0 : a - div_i32(a, b) * b;
+    int rest = a - div_i32(a, b) * b;
+    return b == 0 ? 0 : rest;
 }
 
 int shl_i32(int a, int count) { return int(uint(a) << (uint(count) & 31u)); }
@@ -55,26 +62,33 @@ int to_i32(float x) {
     bool is_nan = (bits & 0x7fffffffu) > FLOAT_INF_BITS;
     bool fits = ((bits >> 23) & 0xffu) < 158u;                      // |x| < 2^31
     int limit = (bits >> 31) != 0u ? INT_LOWEST : INT_HIGHEST;
-    return is_nan ? 0 : fits ? int(fits ? x : 0.0) : limit;
+    float in_range = fits ? x : 0.0;
+    int whole = int(in_range);
+    int saturated = fits ? whole : limit;
+    return is_nan ? 0 : saturated;
 }
 
 // log, pow and the roots are undefined in GLSL outside their domain.
 float log2_f32(float x) {
     float result = log2(x > 0.0 ? x : 1.0);
-    return x > 0.0 ? result : uintBitsToFloat(x == 0.0 ? 0xff800000u : FLOAT_NAN_BITS);
+    float outside = uintBitsToFloat(x == 0.0 ? 0xff800000u : FLOAT_NAN_BITS);
+    return x > 0.0 ? result : outside;
 }
 float log_f32(float x) {
     float result = log(x > 0.0 ? x : 1.0);
-    return x > 0.0 ? result : uintBitsToFloat(x == 0.0 ? 0xff800000u : FLOAT_NAN_BITS);
+    float outside = uintBitsToFloat(x == 0.0 ? 0xff800000u : FLOAT_NAN_BITS);
+    return x > 0.0 ? result : outside;
 }
 float sqrt_f32(float x) {
     float result = sqrt(x > 0.0 ? x : 0.0);
-    return x >= 0.0 ? result : uintBitsToFloat(FLOAT_NAN_BITS);
+    float outside = uintBitsToFloat(FLOAT_NAN_BITS);
+    return x >= 0.0 ? result : outside;
 }
 float rsqrt_f32(float x) {
     float result = inversesqrt(x > 0.0 ? x : 1.0);
-    uint outside = x == 0.0 ? FLOAT_INF_BITS | (floatBitsToUint(x) & 0x80000000u) : FLOAT_NAN_BITS;
-    return x > 0.0 ? result : uintBitsToFloat(outside);
+    uint of_zero = FLOAT_INF_BITS | (floatBitsToUint(x) & 0x80000000u);
+    float outside = uintBitsToFloat(x == 0.0 ? of_zero : FLOAT_NAN_BITS);
+    return x > 0.0 ? result : outside;
 }
 
 // x^y as std::pow: x^0 = 1, a negative x only with a whole y.
@@ -84,12 +98,16 @@ float pow_f32(float x, float y) {
     bool whole = floor(y) == y;
     float half_y = 0.5 * y;
     bool odd = whole && floor(half_y) != half_y;
-    float of_zero = y > 0.0 ? 0.0 : uintBitsToFloat(FLOAT_INF_BITS);
+    float of_zero = uintBitsToFloat(y > 0.0 ? 0u : FLOAT_INF_BITS);
     float result = size > 0.0 ? power : of_zero;
-    bool negative = (floatBitsToUint(x) >> 31) != 0u;
-    result = negative && odd ? -result : result;
-    result = x < 0.0 && !whole ? uintBitsToFloat(FLOAT_NAN_BITS) : result;
-    return y == 0.0 || x == 1.0 ? 1.0 : result;
+    bool negate = odd && (floatBitsToUint(x) >> 31) != 0u;
+    float negated = -result;
+    result = negate ? negated : result;
+    bool outside = !whole && x < 0.0;
+    float nan = uintBitsToFloat(FLOAT_NAN_BITS);
+    result = outside ? nan : result;
+    bool one = y == 0.0 || x == 1.0;
+    return one ? 1.0 : result;
 }
 
 // exp(-|x|) is at most 1, so nothing overflows. Near zero (1 - e) / (1 + e) would lose its leading digits: there the odd
@@ -104,15 +122,22 @@ float tanh_f32(float x) {
     series = series * square - 3.333332786e-1;
     float e = exp2(-2.88539008 * size);                             // 2 log2(e)
     float large = (1.0 - e) / (1.0 + e);
-    return size < 0.625 ? x + x * square * series : x < 0.0 ? -large : large;
+    float small = x + x * square * series;
+    float negated = -large;
+    large = x < 0.0 ? negated : large;
+    return size < 0.625 ? small : large;
 }
 
 float sigmoid_f32(float x) {
     float e = exp(-abs(x));
     float upper = 1.0 / (1.0 + e);
-    return x < 0.0 ? e * upper : upper;
+    float lower = e * upper;
+    return x < 0.0 ? lower : upper;
 }
 
-float sign_f32(float x) { return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0; }
+float sign_f32(float x) {
+    float below = x < 0.0 ? -1.0 : 0.0;
+    return x > 0.0 ? 1.0 : below;
+}
 
 #endif
