@@ -63,6 +63,8 @@ IntervalF32 modulo(const IntervalF32& x, const IntervalF32& y) {
     if (infinite(x) || infinite(y) || contains_zero(y)) return any_f32();
     const double divisor = std::max(std::abs(low(y)), std::abs(high(y)));
     const double dividend = std::max(std::abs(low(x)), std::abs(high(x)));
+    const double smallest = std::min(std::abs(low(y)), std::abs(high(y)));
+    if (divisor > 0x1p126 || dividend > 0x1p126 || dividend / smallest > 0x1p126) return any_f32();    // may pass through infinity
     const double reach = 2.0 * divisor + dividend * 16.0 * kUlp;
     return outward(-reach, reach, x.nan || y.nan);
 }
