@@ -19,8 +19,8 @@ constexpr int32_t int_max = std::numeric_limits<int32_t>::max();
 constexpr float infinity = std::numeric_limits<float>::infinity();
 const float nan_f32 = std::numeric_limits<float>::quiet_NaN();
 
-// The value of an expression over two int params x and y; read back through a table of one element's worth of equality tests
-// would hide bits, so node_bits of the result's operand is used.
+// The value of an expression over two ints: the mask only compares it with something, its bits are read from the tape. The
+// 0 * q keeps it from being settled before a pair is known.
 int32_t int_of(const std::function<Expr(Expr, Expr)>& f, int32_t x, int32_t y) {
     const Mask mask = trace_mask([&](Index, Index, Index q, Index) { return f(param("x") + 0 * q, param("y")) == param("z"); });
     REQUIRE_MESSAGE(mask.status().ok(), mask.status().message);
