@@ -16,11 +16,11 @@ namespace {
 
 constexpr int32_t token_dim = 256;
 constexpr int32_t feed_dim = 1536;
-constexpr int32_t embedding_rows = 8002;    // the vocabulary and two rows that no text reaches
+constexpr int32_t embedding_rows = 8002;  // the vocabulary and two rows that no text reaches
 constexpr float norm_epsilon = 1e-6f;
 constexpr float length_epsilon = 1e-12f;
 
-using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;   // [tokens, features]
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;  // [tokens, features]
 using ConstMatrixMap = Eigen::Map<const Matrix>;
 using ConstRowMap = Eigen::Map<const Eigen::RowVectorXf>;
 
@@ -76,27 +76,31 @@ Result<SentenceEncoder> SentenceEncoder::load(const std::string& directory) {
     auto tokenizer = Tokenizer::load(directory + "/vocab.json");
     if (!tokenizer) return tokenizer.status();
     if (tokenizer->size() > embedding_rows)
-        return error(Code::invalid_argument, directory + "/vocab.json has " + std::to_string(tokenizer->size()) + " pieces, the model embeds " + std::to_string(embedding_rows));
+        return error(Code::invalid_argument, directory + "/vocab.json has " + std::to_string(tokenizer->size()) +
+                                                 " pieces, the model embeds " + std::to_string(embedding_rows));
     auto weights = Weights::load(directory);
     if (!weights) return weights.status();
     SentenceEncoder encoder(*std::move(tokenizer), *std::move(weights));
-    if (Status status = encoder.find_weights(); !status.ok()) return error(status.code, directory + "/model.json: " + status.message);
+    if (Status status = encoder.find_weights(); !status.ok())
+        return error(status.code, directory + "/model.json: " + status.message);
     return encoder;
 }
 
 Status SentenceEncoder::find_weights() {
-    Status first;   // the first thing that is missing or wrong
+    Status first;  // the first thing that is missing or wrong
     const auto tensor = [&](const std::string& name, std::initializer_list<int64_t> shape) -> const float* {
         auto found = weights_.tensor(name, shape);
         if (found) return *found;
         if (first.ok()) first = found.status();
         return nullptr;
     };
-    const std::string variables = "module/Encoder_en/", constants = "module_apply_default/Encoder_en/KonaTransformer/Encode/";
+    const std::string variables = "module/Encoder_en/",
+                      constants = "module_apply_default/Encoder_en/KonaTransformer/Encode/";
     const std::string whole = "/ConcatPartitions/concat";
 
     token_embedding_ = tensor("module/Embeddings_en", {embedding_rows, token_dim});
-    inverse_timescale_ = tensor(constants + "TransformerStack/Layer_0/AddTimingSignal/TimingSignal/ExpandDims_1", {1, token_dim / 2});
+    inverse_timescale_ =
+        tensor(constants + "TransformerStack/Layer_0/AddTimingSignal/TimingSignal/ExpandDims_1", {1, token_dim / 2});
     for (int32_t i = 0; i < n_layers; i++) {
         Layer& layer = layers_[i];
         const std::string place = "Layer_" + std::to_string(i) + "/TransformerLayer/";
@@ -106,12 +110,15 @@ Status SentenceEncoder::find_weights() {
             return Norm{tensor(base + "scale" + whole, {size}), tensor(base + "bias" + whole, {size})};
         };
         const auto projection = [&](const std::string& name, int32_t in, int32_t out) {
-            return Dense{tensor(variables + "KonaTransformer/Encode/" + place + "MultiheadAttention/" + name + "/kernel/part_0", {1, 1, in, out}),
-                         tensor(constants + place + "MultiheadAttention/" + name + "/bias" + whole, {out}), in, out};
+            return Dense{
+                tensor(variables + "KonaTransformer/Encode/" + place + "MultiheadAttention/" + name + "/kernel/part_0",
+                       {1, 1, in, out}),
+                tensor(constants + place + "MultiheadAttention/" + name + "/bias" + whole, {out}), in, out};
         };
         const auto feed = [&](const std::string& name, int32_t in, int32_t out) {
-            return Dense{tensor(constants + "TransformerStack/" + place + "FFN/" + name + "/Tensordot/Reshape_1", {in, out}),
-                         tensor(constants + place + "FFN/" + name + "/bias" + whole, {out}), in, out};
+            return Dense{
+                tensor(constants + "TransformerStack/" + place + "FFN/" + name + "/Tensordot/Reshape_1", {in, out}),
+                tensor(constants + place + "FFN/" + name + "/bias" + whole, {out}), in, out};
         };
         layer.attention_norm = norm("", width);
         layer.qkv = projection("qkv_transform_single", width, 3 * inner);
@@ -132,11 +139,14 @@ Result<Embeddings> SentenceEncoder::embed(const Packing& packing, const Attentio
     const int32_t tokens = packing.tokens();
     Matrix x(tokens, token_dim);
     for (int32_t sentence = 0; sentence < packing.sentences(); sentence++) {
-        const int32_t begin = packing.offsets[static_cast<size_t>(sentence)], end = packing.offsets[static_cast<size_t>(sentence) + 1];
-        if (end <= begin) return error(Code::invalid_argument, "sentence " + std::to_string(sentence) + " has no tokens");
+        const int32_t begin = packing.offsets[static_cast<size_t>(sentence)],
+                      end = packing.offsets[static_cast<size_t>(sentence) + 1];
+        if (end <= begin)
+            return error(Code::invalid_argument, "sentence " + std::to_string(sentence) + " has no tokens");
         for (int32_t token = begin; token < end; token++) {
             const int32_t id = packing.ids[static_cast<size_t>(token)];
-            if (id < 0 || id >= embedding_rows) return error(Code::invalid_argument, "token id " + std::to_string(id) + " is not in the vocabulary");
+            if (id < 0 || id >= embedding_rows)
+                return error(Code::invalid_argument, "token id " + std::to_string(id) + " is not in the vocabulary");
             // The graph adds the position signal to a copy of the embedding, and that to the embedding: twice the embedding.
             x.row(token) = 2.0f * ConstRowMap(token_embedding_ + ptrdiff_t{id} * token_dim, token_dim);
             for (int32_t i = 0; i < token_dim / 2; i++) {
@@ -160,7 +170,8 @@ Result<Embeddings> SentenceEncoder::embed(const Packing& packing, const Attentio
 
     Matrix means(packing.sentences(), embedding_dim);
     for (int32_t sentence = 0; sentence < packing.sentences(); sentence++) {
-        const int32_t begin = packing.offsets[static_cast<size_t>(sentence)], end = packing.offsets[static_cast<size_t>(sentence) + 1];
+        const int32_t begin = packing.offsets[static_cast<size_t>(sentence)],
+                      end = packing.offsets[static_cast<size_t>(sentence) + 1];
         means.row(sentence) = x.middleRows(begin, end - begin).colwise().mean();
     }
     Matrix y = dense(means, final_).array().tanh().matrix();

@@ -52,8 +52,8 @@ struct Embeddings {
     }
     void append(const Embeddings& more);
 };
-float cosine(std::span<const float> a, std::span<const float> b);   // of unit vectors
-double max_difference(const Embeddings& a, const Embeddings& b);    // infinity when the counts differ or a value is NaN
+float cosine(std::span<const float> a, std::span<const float> b);  // of unit vectors
+double max_difference(const Embeddings& a, const Embeddings& b);   // infinity when the counts differ or a value is NaN
 
 // Thread class: immutable; embed may run on many threads when the attention function can.
 class SentenceEncoder {
@@ -83,7 +83,7 @@ class SentenceEncoder {
     struct Layer {
         Norm attention_norm, feed_norm;
         Dense qkv, output, expand, contract;
-        Dense residual;                 // where the width changes; kernel null: identity
+        Dense residual;  // where the width changes; kernel null: identity
     };
 
     SentenceEncoder(Tokenizer tokenizer, Weights weights)
@@ -91,7 +91,7 @@ class SentenceEncoder {
     vkattn::Status find_weights();
 
     Tokenizer tokenizer_;
-    Weights weights_;                   // what the pointers below point into
+    Weights weights_;                           // what the pointers below point into
     const float* token_embedding_ = nullptr;    // [vocabulary, 256]
     const float* inverse_timescale_ = nullptr;  // [128]
     Layer layers_[n_layers];

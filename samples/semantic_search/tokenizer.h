@@ -47,7 +47,7 @@ class Tokenizer {
 
     std::vector<Piece> pieces_;
     std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
-    size_t longest_symbols_ = 0;    // code points of the longest piece
+    size_t longest_symbols_ = 0;  // code points of the longest piece
     double unknown_score_ = 0.0;
 };
 

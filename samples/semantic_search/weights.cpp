@@ -5,19 +5,18 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include <nlohmann/json.hpp>
 
+#include "support/file.h"
+
 namespace semantic_search {
 
+using nlohmann::json;
 using vkattn::Code;
 using vkattn::error;
 using vkattn::Result;
-using vkattn::Status;
-using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "the shards are read as they are");
 
@@ -37,7 +36,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 // A shard is a plain file beside model.json, never a path.
 bool is_plain_name(const std::string& name) {
     const auto allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+               c == '.';
     };
     return !name.empty() && name.size() <= 128 && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
@@ -45,12 +45,14 @@ bool is_plain_name(const std::string& name) {
 // Elements of a manifest's shape; an error in words when it is none.
 Result<size_t> read_shape(const json& shape, std::vector<int64_t>& dims) {
     if (!shape.is_array() || shape.size() > max_dims)
-        return error(Code::invalid_argument, "has no shape (an array of at most " + std::to_string(max_dims) + " sizes)");
+        return error(Code::invalid_argument,
+                     "has no shape (an array of at most " + std::to_string(max_dims) + " sizes)");
     size_t count = 1;
     for (const json& dim : shape) {
-        if (!dim.is_number_unsigned()) return error(Code::invalid_argument, "has a size that is no whole number from 0");
+        if (!dim.is_number_unsigned())
+            return error(Code::invalid_argument, "has a size that is no whole number from 0");
         const uint64_t size = dim.get<uint64_t>();
-        if (size > max_weight_bytes || count * size > max_weight_bytes / sizeof(float))     // both factors are below 2^29
+        if (size > max_weight_bytes || count * size > max_weight_bytes / sizeof(float))  // both factors are below 2^29
             return error(Code::limit_exceeded, "is larger than " + std::to_string(max_weight_bytes) + " bytes");
         dims.push_back(static_cast<int64_t>(size));
         count *= size;
@@ -66,30 +68,18 @@ const json* member(const json& object, const char* name) {
 
 }  // namespace
 
-Result<std::string> read_file(const std::string& path, size_t max_bytes) {
-    const auto failed = [&](const char* what) { return error(Code::io_error, path + ": " + what); };
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
-    if (file == nullptr) return failed("cannot be opened");
-    std::string text;
-    char part[1 << 16];
-    for (size_t n; (n = std::fread(part, 1, sizeof part, file.get())) > 0;) {
-        if (n > max_bytes - text.size())
-            return error(Code::limit_exceeded, path + ": larger than the " + std::to_string(max_bytes) + " bytes that it may have");
-        text.append(part, n);
-    }
-    if (std::ferror(file.get()) != 0) return failed("cannot be read (is it a folder?)");
-    return text;
-}
-
 Result<Weights> Weights::load(const std::string& directory) {
     const std::string manifest_path = directory + "/model.json";
-    auto text = read_file(manifest_path, max_manifest_bytes);
+    const auto text = vkattn::support::read_file(manifest_path, max_manifest_bytes);
     if (!text) return text.status();
-    const auto wrong = [&](const std::string& what) { return error(Code::invalid_argument, manifest_path + ": " + what); };
+    const auto wrong = [&](const std::string& what) {
+        return error(Code::invalid_argument, manifest_path + ": " + what);
+    };
     const json model = json::parse(*text, nullptr, /*allow_exceptions=*/false);
     if (model.is_discarded()) return wrong("not JSON");
     const json* groups = member(model, "weightsManifest");
-    if (groups == nullptr || !groups->is_array()) return wrong("no weightsManifest (a TensorFlow.js graph model has one)");
+    if (groups == nullptr || !groups->is_array())
+        return wrong("no weightsManifest (a TensorFlow.js graph model has one)");
 
     Weights weights;
     for (const json& group : *groups) {
@@ -97,16 +87,19 @@ Result<Weights> Weights::load(const std::string& directory) {
         const json* tensors = member(group, "weights");
         if (paths == nullptr || !paths->is_array() || tensors == nullptr || !tensors->is_array())
             return wrong("a weight group needs the arrays 'paths' and 'weights'");
-        std::string bytes;
+        std::vector<uint8_t> bytes;
         for (const json& path : *paths) {
-            if (!path.is_string() || !is_plain_name(path.get<std::string>())) return wrong("a shard's path is no plain file name");
-            auto shard = read_file(directory + "/" + path.get<std::string>(), max_weight_bytes - bytes.size());
+            if (!path.is_string() || !is_plain_name(path.get<std::string>()))
+                return wrong("a shard's path is no plain file name");
+            const auto shard =
+                vkattn::support::read_file(directory + "/" + path.get<std::string>(), max_weight_bytes - bytes.size());
             if (!shard) return shard.status();
-            bytes += *shard;
+            bytes.insert(bytes.end(), shard->begin(), shard->end());
         }
         size_t offset = weights.values_.size();
         const size_t group_begin = offset;
-        if (bytes.size() > max_weight_bytes - weights.bytes()) return wrong("the weights are larger than " + std::to_string(max_weight_bytes) + " bytes");
+        if (bytes.size() > max_weight_bytes - weights.bytes())
+            return wrong("the weights are larger than " + std::to_string(max_weight_bytes) + " bytes");
         weights.values_.resize(offset + bytes.size() / sizeof(float));
         std::memcpy(weights.values_.data() + offset, bytes.data(), bytes.size() / sizeof(float) * sizeof(float));
         for (const json& tensor : *tensors) {
@@ -117,20 +110,24 @@ Result<Weights> Weights::load(const std::string& directory) {
                 return wrong("a weight without a name of at most " + std::to_string(max_name_bytes) + " bytes");
             const std::string& id = name->get_ref<const std::string&>();
             const bool is_float = type != nullptr && *type == "float32";
-            if (!is_float && (type == nullptr || *type != "int32")) return wrong("weight " + id + " is neither float32 nor int32");
-            if (tensor.contains("quantization")) return wrong("weight " + id + " is quantised, which this program does not read");
+            if (!is_float && (type == nullptr || *type != "int32"))
+                return wrong("weight " + id + " is neither float32 nor int32");
+            if (tensor.contains("quantization"))
+                return wrong("weight " + id + " is quantised, which this program does not read");
             Entry entry;
             entry.offset = offset;
             entry.is_float = is_float;
             auto count = read_shape(shape == nullptr ? json() : *shape, entry.shape);
             if (!count) return wrong("weight " + id + " " + count.status().message);
             if (*count > weights.values_.size() - offset)
-                return wrong("weight " + id + " of shape " + shape_text(entry.shape) + " goes beyond the end of the shards");
+                return wrong("weight " + id + " of shape " + shape_text(entry.shape) +
+                             " goes beyond the end of the shards");
             offset += *count;
             if (!weights.entries_.emplace(id, std::move(entry)).second) return wrong("two weights are called " + id);
         }
         if (offset - group_begin != bytes.size() / sizeof(float) || bytes.size() % sizeof(float) != 0)
-            return wrong("the shards have " + std::to_string(bytes.size()) + " bytes, the manifest describes " + std::to_string((offset - group_begin) * sizeof(float)));
+            return wrong("the shards have " + std::to_string(bytes.size()) + " bytes, the manifest describes " +
+                         std::to_string((offset - group_begin) * sizeof(float)));
     }
     return weights;
 }
@@ -141,7 +138,8 @@ Result<const float*> Weights::tensor(std::string_view name, std::initializer_lis
     const Entry& entry = found->second;
     const std::vector<int64_t> wanted(shape);
     if (!entry.is_float || entry.shape != wanted)
-        return error(Code::invalid_argument, "weight " + std::string(name) + " is " + (entry.is_float ? "float32 " : "int32 ") + shape_text(entry.shape) +
+        return error(Code::invalid_argument, "weight " + std::string(name) + " is " +
+                                                 (entry.is_float ? "float32 " : "int32 ") + shape_text(entry.shape) +
                                                  ", where float32 " + shape_text(wanted) + " is expected");
     size_t count = 1;
     for (int64_t dim : wanted) count *= static_cast<size_t>(dim);

@@ -12,9 +12,6 @@
 
 namespace semantic_search {
 
-// A whole file; an error names the path and what is wrong (missing, unreadable, more than max_bytes).
-vkattn::Result<std::string> read_file(const std::string& path, size_t max_bytes);
-
 class Weights {
   public:
     // `directory` holds model.json and the shards that its manifest names. Names, shapes, types, sizes are checked.
@@ -36,7 +33,7 @@ class Weights {
     Weights() = default;
 
     std::map<std::string, Entry, std::less<>> entries_;
-    std::vector<float> values_;     // every tensor, as they follow each other in the shards; 4 bytes each
+    std::vector<float> values_;  // every tensor, as they follow each other in the shards; 4 bytes each
 };
 
 }  // namespace semantic_search
