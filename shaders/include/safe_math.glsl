@@ -68,6 +68,17 @@ int to_i32(float x) {
     return is_nan ? 0 : saturated;
 }
 
+// `result`, but x where x is NaN: a NaN score must stay one, and some drivers' exp makes infinity of it.
+float keep_nan(float x, float result) {
+    bool is_nan = (floatBitsToUint(x) & 0x7fffffffu) > FLOAT_INF_BITS;
+    return is_nan ? x : result;
+}
+
+float exp_f32(float x) { return keep_nan(x, exp(x)); }
+float exp2_f32(float x) { return keep_nan(x, exp2(x)); }
+float sin_f32(float x) { return keep_nan(x, sin(x)); }
+float cos_f32(float x) { return keep_nan(x, cos(x)); }
+
 // log, pow and the roots are undefined in GLSL outside their domain.
 float log2_f32(float x) {
     float result = log2(x > 0.0 ? x : 1.0);
@@ -125,14 +136,16 @@ float tanh_f32(float x) {
     float small = x + x * square * series;
     float negated = -large;
     large = x < 0.0 ? negated : large;
-    return size < 0.625 ? small : large;
+    float result = size < 0.625 ? small : large;
+    return keep_nan(x, result);
 }
 
 float sigmoid_f32(float x) {
     float e = exp(-abs(x));
     float upper = 1.0 / (1.0 + e);
     float lower = e * upper;
-    return x < 0.0 ? lower : upper;
+    float result = x < 0.0 ? lower : upper;
+    return keep_nan(x, result);
 }
 
 float sign_f32(float x) {
