@@ -11,6 +11,11 @@ if(vkattn_launcher)
 endif()
 
 function(vkattn_add_program target)
+  get_target_property(done ${target} VKATTN_PROGRAM) # several tests may run one program
+  if(done)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES VKATTN_PROGRAM ON)
   if(NOT vkattn_launcher)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
     return()
