@@ -1,0 +1,79 @@
+// vkattn devices: what there is, best first, and what each can do.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "support/device.h"
+#include "support/file.h"
+
+namespace vkattn::cli {
+namespace {
+
+struct Options {
+    std::string json_file;
+};
+
+const char* kind_of(VkPhysicalDeviceType type) {
+    switch (static_cast<int>(type)) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "software";
+    default: return "other";
+    }
+}
+
+std::string version_text(uint32_t version) {
+    return std::to_string(VK_API_VERSION_MAJOR(version)) + "." + std::to_string(VK_API_VERSION_MINOR(version));
+}
+
+int list(const Options& options) {
+    auto instance = support::Instance::create();
+    if (!instance) return fail(instance.status());
+    nlohmann::ordered_json report = nlohmann::ordered_json::array();
+    const std::vector<DeviceInfo>& devices = (*instance)->devices();
+    for (size_t i = 0; i < devices.size(); i++) {
+        const DeviceInfo& device = devices[i];
+        std::printf("%zu: %s\n   %s, Vulkan %s, %s\n", i, device.name.c_str(), kind_of(device.type),
+                    version_text(device.api_version).c_str(), device.driver.c_str());
+        auto wanted = requirements((*instance)->handle(), (*instance)->get_instance_proc_addr(), device.handle);
+        if (!wanted) return fail(about(device.name, wanted.status()));
+        std::printf("   paths: scalar, %s\n",
+                    wanted->features.buffer_device_address ? "by addresses or descriptors" : "by descriptors");
+        for (const std::string& reason : wanted->reasons) std::printf("   - %s\n", reason.c_str());
+        report.push_back({{"index", i},
+                          {"device", device.name},
+                          {"driver", device.driver},
+                          {"kind", kind_of(device.type)},
+                          {"api_version", version_text(device.api_version)},
+                          {"paths", {"scalar"}},
+                          {"buffer_device_address", wanted->features.buffer_device_address},
+                          {"reasons", wanted->reasons}});
+    }
+    if (!options.json_file.empty()) {
+        const std::string text = report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+        if (Status status = support::write_file(options.json_file, text); !status.ok())
+            return fail(about("--json", status));
+    }
+    if (devices.empty())
+        return fail(error(Code::unsupported,
+                          "no device of Vulkan 1.1 or later on this machine; install your GPU's driver, or a software "
+                          "driver such as Mesa's lavapipe"));
+    return exit_ok;
+}
+
+}  // namespace
+
+void add_devices(CLI::App& app, Action& action) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("devices", "List the Vulkan devices, best first, and what each can do");
+    command->add_option("--json", options->json_file, "Also write the list to this file")->type_name("F");
+    command->footer(
+        "The number before a device, a part of its name, or a kind (gpu, discrete, integrated, cpu) is what\n"
+        "'vkattn run --device' takes. Without it, the first device is used.");
+    command->callback([options, &action] { action = [options] { return list(*options); }; });
+}
+
+}  // namespace vkattn::cli
