@@ -172,11 +172,11 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     else
         wanted.reasons.push_back("full subgroups cannot be required (computeFullSubgroups): rows are reduced through shared memory");
 
-    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     wanted.features.scalar_subgroup =
         (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 && (subgroup.supportedOperations & needed) == needed;
     if (!wanted.features.scalar_subgroup)
-        wanted.reasons.push_back("no subgroup shuffles in compute shaders: rows are reduced through shared memory");
+        wanted.reasons.push_back("no subgroup shuffles and arithmetic in compute shaders: rows are reduced through shared memory");
 
     wanted.features.preserve_nan_f32 = float_controls.shaderSignedZeroInfNanPreserveFloat32 == VK_TRUE;
     if (!wanted.features.preserve_nan_f32)

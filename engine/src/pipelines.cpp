@@ -113,7 +113,7 @@ Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHoo
     info.stage.module = *module;
     info.stage.pName = "main";
     info.stage.pSpecializationInfo = &specialization;
-    if (variant.module.subgroup_reduce) info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    if (variant.full_subgroups) info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
     info.layout = pipeline_layout;
     VkPipeline pipeline = VK_NULL_HANDLE;
     const VkResult result =

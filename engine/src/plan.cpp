@@ -77,6 +77,8 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.subgroup_reduce = choice.subgroup_reduce;
     module.hook_hash = hook.hash;
 
+    variant.full_subgroups = choice.subgroup_reduce && choice.skeleton == Skeleton::tiles;
+
     const uint32_t schedule = choice.schedule == Schedule::dense      ? SCHEDULE_DENSE
                               : choice.schedule == Schedule::interval ? SCHEDULE_INTERVAL
                                                                       : SCHEDULE_LIST;

@@ -78,6 +78,7 @@ void tune_rows(const Capabilities& capabilities, Choice& choice) {
     choice.workgroup_size = std::min(64u, capabilities.max_invocations);
     choice.tile_rows = choice.workgroup_size;
     choice.step_keys = 8;
+    choice.subgroup_reduce = capabilities.features.scalar_subgroup;
     choice.gflops_estimate = !capabilities.software ? 200.0
                              : capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 40.0
                                                                                            : 0.3;

@@ -35,6 +35,7 @@ struct ModuleKey {
 // One pipeline: a module and its specialization constants, ascending by id.
 struct Variant {
     ModuleKey module;
+    bool full_subgroups = false;            // required of the pipeline: invocations are numbered by subgroup
     std::vector<std::pair<uint32_t, uint32_t>> constants;
 
     auto operator<=>(const Variant&) const = default;

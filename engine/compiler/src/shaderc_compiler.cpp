@@ -67,8 +67,13 @@ class ShadercCompiler final : public ShaderCompiler {
         } else if (job.vulkan_minor == 3) {
             environment = shaderc_env_version_vulkan_1_3;
         } else if (job.vulkan_minor != 1) {
-            return error(Code::invalid_argument,
-                         job.name + ": vulkan_minor is " + std::to_string(job.vulkan_minor) + ", it must be 1, 2 or 3.");
+            return error(Code::invalid_argument, job.name + ": vulkan_minor is " + std::to_string(job.vulkan_minor) +
+                                                     ", it must be 1, 2 or 3.");
+        }
+        // Without a version glslang takes its oldest and, failing on that, prints its built-ins on stdout.
+        if (job.source.find("#version 4") == std::string::npos || job.source.find('\0') != std::string::npos) {
+            return error(Code::compile_failed,
+                         job.name + " does not compile: it needs a line \"#version 450\" and no NUL.");
         }
         const Options options(shaderc_compile_options_initialize());
         if (!options) return error(Code::compile_failed, job.name + ": the shader compiler is out of memory.");

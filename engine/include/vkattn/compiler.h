@@ -22,12 +22,12 @@ enum class Optimise : uint8_t { none, performance };
 
 // One module. Equal jobs give equal words for one version() of a compiler.
 struct CompileJob {
-    std::string name;                       // for messages: "attention_rows.comp"
-    std::string source;                     // GLSL of a compute shader
+    std::string name;    // for messages: "attention_rows.comp"
+    std::string source;  // GLSL of a compute shader
     std::vector<std::pair<std::string, std::string>> defines;
-    const SourceSet* includes = nullptr;    // must outlive the call; null: nothing may be included
-    std::string hook;                       // text for the include "mask_hook.glsl"; empty: the one in `includes`
-    int32_t vulkan_minor = 1;               // 1 to 3: the Vulkan version that the module is for
+    const SourceSet* includes = nullptr;  // must outlive the call; null: nothing may be included
+    std::string hook;                     // text for the include "mask_hook.glsl"; empty: the one in `includes`
+    int32_t vulkan_minor = 1;             // 1 to 3: the Vulkan version that the module is for
     Optimise optimise = Optimise::performance;
 };
 

@@ -34,7 +34,7 @@ Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_vi
 struct Features {
     bool buffer_device_address = false;     // ADDRESSING address
     bool subgroup_size_control = false;     // full subgroups can be required
-    bool scalar_subgroup = false;           // basic and shuffle operations in compute
+    bool scalar_subgroup = false;           // basic, shuffle and arithmetic operations in compute
     bool preserve_nan_f32 = false;          // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
     bool debug_utils = false;               // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
