@@ -26,20 +26,57 @@ bool is_chain(Op op) { return op == Op::logical_and || op == Op::logical_or; }
 bool is_commutative(const Node& node) {
     const bool integral = node.type != Type::f32;
     switch (node.op) {
-    case Op::add: case Op::mul: case Op::eq: case Op::ne:
-    case Op::bit_and: case Op::bit_or: case Op::bit_xor:
-    case Op::logical_and: case Op::logical_or:
-        return true;
-    case Op::min: case Op::max: return integral;
-    case Op::b: case Op::h: case Op::q: case Op::kv: case Op::score:
-    case Op::q_len: case Op::kv_len: case Op::q_heads: case Op::kv_heads:
-    case Op::literal: case Op::param: case Op::slot: case Op::table:
-    case Op::sub: case Op::div: case Op::mod: case Op::neg: case Op::abs:
-    case Op::bit_not: case Op::shl: case Op::shr: case Op::logical_not:
-    case Op::lt: case Op::le: case Op::select: case Op::to_f32: case Op::to_i32:
-    case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::pow: case Op::sqrt: case Op::rsqrt:
-    case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::floor: case Op::sign:
-        return false;
+    case Op::add:
+    case Op::mul:
+    case Op::eq:
+    case Op::ne:
+    case Op::bit_and:
+    case Op::bit_or:
+    case Op::bit_xor:
+    case Op::logical_and:
+    case Op::logical_or: return true;
+    case Op::min:
+    case Op::max: return integral;
+    case Op::b:
+    case Op::h:
+    case Op::q:
+    case Op::kv:
+    case Op::score:
+    case Op::q_len:
+    case Op::kv_len:
+    case Op::q_heads:
+    case Op::kv_heads:
+    case Op::literal:
+    case Op::param:
+    case Op::slot:
+    case Op::table:
+    case Op::sub:
+    case Op::div:
+    case Op::mod:
+    case Op::neg:
+    case Op::abs:
+    case Op::bit_not:
+    case Op::shl:
+    case Op::shr:
+    case Op::logical_not:
+    case Op::lt:
+    case Op::le:
+    case Op::select:
+    case Op::to_f32:
+    case Op::to_i32:
+    case Op::exp:
+    case Op::exp2:
+    case Op::log:
+    case Op::log2:
+    case Op::pow:
+    case Op::sqrt:
+    case Op::rsqrt:
+    case Op::sin:
+    case Op::cos:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::floor:
+    case Op::sign: return false;
     }
     return false;
 }
@@ -47,7 +84,7 @@ bool is_commutative(const Node& node) {
 // A node whose chain of one operator is flattened: any number of operands.
 struct Flat {
     std::vector<int32_t> operands;
-    bool kept = false;                      // reachable, and not absorbed by the chain above
+    bool kept = false;  // reachable, and not absorbed by the chain above
 };
 
 class Canonical {
@@ -89,11 +126,12 @@ class Canonical {
         }
         std::vector<bool> absorbed(n, false);
         std::vector<int32_t> stack;
-        for (size_t i = n; i-- > 0;) {                          // heads of chains come before what they absorb
+        for (size_t i = n; i-- > 0;) {  // heads of chains come before what they absorb
             if (!reached[i] || absorbed[i]) continue;
             const Node& head = tree_.nodes[i];
             flat_[i].kept = true;
-            stack.assign(std::make_reverse_iterator(head.args + head.n_args), std::make_reverse_iterator(head.args + 0));
+            stack.assign(std::make_reverse_iterator(head.args + head.n_args),
+                         std::make_reverse_iterator(head.args + 0));
             while (!stack.empty()) {
                 const int32_t operand = stack.back();
                 stack.pop_back();
@@ -117,7 +155,7 @@ class Canonical {
         std::vector<int32_t> unique;
         for (const int32_t operand : operands) {
             const auto [first, last] = std::equal_range(sorted.begin(), sorted.end(), operand);
-            if (first == last) continue;                        // seen: all of its copies were taken out below
+            if (first == last) continue;  // seen: all of its copies were taken out below
             unique.push_back(operand);
             sorted.erase(first, last);
         }
@@ -199,7 +237,8 @@ class Canonical {
             Node at = tree_.nodes[i];
             std::vector<int32_t>& operands = flat_[i].operands;
             if (is_commutative(at)) {
-                std::stable_sort(operands.begin(), operands.end(), [this](int32_t x, int32_t y) { return before(x, y); });
+                std::stable_sort(operands.begin(), operands.end(),
+                                 [this](int32_t x, int32_t y) { return before(x, y); });
             }
             if (is_chain(at.op)) {
                 position[i] = build_chain(built, at, operands, position);

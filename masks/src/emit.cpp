@@ -65,9 +65,9 @@ Result<EmittedHook> emit_hook(const Tree& mask, const Tree& score_mod) {
     hook.has_mask = !is_literal_true(mask);
     hook.has_score_mod = !is_identity(score_mod);
     const TreeText mask_text(mask, {'m', 0, 0, 0});
-    const TreeText score_text(score_mod, {'s', static_cast<uint32_t>(mask.slots.size()),
-                                          static_cast<uint32_t>(mask.tables.size()),
-                                          static_cast<uint32_t>(mask_text.specialised_slots().size())});
+    const TreeText score_text(score_mod,
+                              {'s', static_cast<uint32_t>(mask.slots.size()), static_cast<uint32_t>(mask.tables.size()),
+                               static_cast<uint32_t>(mask_text.specialised_slots().size())});
     const detail::RangeProgram range = detail::range_program(mask);
     hook.has_interval = range.informative;
     hook.interval_exact = range.exact;
@@ -98,8 +98,8 @@ Result<EmittedHook> emit_hook(const Tree& mask, const Tree& score_mod) {
             constructor("MaskRow", row);
     text += "\nMaskCol mask_col(int b, int h, int kv) {\n" + mask_text.column_statements() +
             score_text.column_statements() + constructor("MaskCol", column);
-    text += "\nbool mask_pair(MaskRow row, MaskCol col, int b, int h, int q, int kv) {\n" + mask_text.pair_statements() +
-            "    return " + mask_text.name(mask_text.result()) + ";\n}\n";
+    text += "\nbool mask_pair(MaskRow row, MaskCol col, int b, int h, int q, int kv) {\n" +
+            mask_text.pair_statements() + "    return " + mask_text.name(mask_text.result()) + ";\n}\n";
     text += "\nfloat score_pair(MaskRow row, MaskCol col, float score, int b, int h, int q, int kv) {\n" +
             score_text.pair_statements() + "    return " + score_text.name(score_text.result()) + ";\n}\n";
     text += "\nKeyRange mask_row_range(MaskRow row, int b, int h, int q) {\n";

@@ -70,7 +70,8 @@ class Deriving {
         for (size_t i = wanted_.size(); i-- > 0;) {
             const Node& at = tree_.nodes[i];
             if (!wanted_[i]) continue;
-            if (at.op == Op::logical_and || at.op == Op::logical_or || at.op == Op::logical_not || at.op == Op::select) {
+            if (at.op == Op::logical_and || at.op == Op::logical_or || at.op == Op::logical_not ||
+                at.op == Op::select) {
                 for (uint8_t a = 0; a < at.n_args; ++a) wanted_[static_cast<size_t>(at.args[a])] = true;
             }
         }
@@ -213,7 +214,8 @@ class Deriving {
             const int32_t row = at.args[left ? 1 : 0];
             Relation relation = Relation::eq;
             if (ordering) {
-                relation = at.op == Op::lt ? (left ? Relation::lt : Relation::gt) : (left ? Relation::le : Relation::ge);
+                relation =
+                    at.op == Op::lt ? (left ? Relation::lt : Relation::gt) : (left ? Relation::le : Relation::ge);
             }
             if (const int32_t step = is_row(row) ? compare(key, relation, row) : -1; step >= 0) {
                 return at.op == Op::ne ? complement(step) : step;
@@ -232,9 +234,17 @@ class Deriving {
             switch (relation) {
             case Relation::lt: relation = Relation::abs_lt; break;
             case Relation::le: relation = Relation::abs_le; break;
-            case Relation::gt: relation = Relation::abs_le; not_that = true; break;
-            case Relation::ge: relation = Relation::abs_lt; not_that = true; break;
-            case Relation::eq: case Relation::abs_lt: case Relation::abs_le: return -1;
+            case Relation::gt:
+                relation = Relation::abs_le;
+                not_that = true;
+                break;
+            case Relation::ge:
+                relation = Relation::abs_lt;
+                not_that = true;
+                break;
+            case Relation::eq:
+            case Relation::abs_lt:
+            case Relation::abs_le: return -1;
             }
         }
         const std::optional<Form> form = forms_[static_cast<size_t>(key)];
@@ -252,7 +262,7 @@ class Deriving {
             step.inner = forms_[static_cast<size_t>(quotient.args[0])]->linear;
             step.inner.checked = value(step.inner.offset).bound > max_length;
             direction *= step.inner.sign;
-            exact = false;                                      // the divisor may be negative or zero
+            exact = false;  // the divisor may be negative or zero
         }
         Traits traits;
         traits.exact = exact;
@@ -291,11 +301,11 @@ class Deriving {
     const Tree& tree_;
     std::vector<uint8_t> depends_;
     std::vector<std::optional<Form>> forms_;
-    std::vector<double> bounds_;            // per node; of row-level i32 nodes
-    std::vector<int32_t> row_values_;       // per node: its RowValue, or -1
-    std::vector<int32_t> steps_;            // per wanted bool: its step
+    std::vector<double> bounds_;       // per node; of row-level i32 nodes
+    std::vector<int32_t> row_values_;  // per node: its RowValue, or -1
+    std::vector<int32_t> steps_;       // per wanted bool: its step
     std::vector<bool> wanted_;
-    std::vector<Traits> traits_;            // per step
+    std::vector<Traits> traits_;  // per step
     int32_t zero_ = -1;
     RangeProgram program_;
 };

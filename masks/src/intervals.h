@@ -24,16 +24,16 @@ constexpr int32_t key_range_max_dividend = 1 << 29;
 struct RowValue {
     enum class Kind : uint8_t { zero, node, add, sub, neg };
     Kind kind = Kind::zero;
-    int32_t a = -1;                         // node: a position on the tape; else positions in RangeProgram::values
+    int32_t a = -1;  // node: a position on the tape; else positions in RangeProgram::values
     int32_t b = -1;
-    double bound = 0.0;                     // of |value|, for lengths up to key_range_max_length
+    double bound = 0.0;  // of |value|, for lengths up to key_range_max_length
 };
 
 // sign * x + offset; sign is 1 or -1 in a finished comparison.
 struct LinearKey {
     int32_t sign = 0;
-    int32_t offset = -1;                    // in RangeProgram::values
-    bool checked = false;                   // the offset's size must be checked at run time
+    int32_t offset = -1;   // in RangeProgram::values
+    bool checked = false;  // the offset's size must be checked at run time
 };
 
 enum class Relation : uint8_t { lt, le, gt, ge, eq, abs_lt, abs_le };
@@ -41,10 +41,12 @@ enum class Relation : uint8_t { lt, le, gt, ge, eq, abs_lt, abs_le };
 struct RangeStep {
     enum class Kind : uint8_t {
         unknown,
-        condition,                          // the bool at `node` of the tape, constant along the row
-        compare,                            // `outer` relation `bound`
-        both, either, complement,           // of steps a (and b)
-        choose,                             // `node` ? a : b
+        condition,  // the bool at `node` of the tape, constant along the row
+        compare,    // `outer` relation `bound`
+        both,
+        either,
+        complement,  // of steps a (and b)
+        choose,      // `node` ? a : b
     };
     Kind kind = Kind::unknown;
     int32_t a = -1;
@@ -52,18 +54,18 @@ struct RangeStep {
     int32_t node = -1;
 
     Relation relation = Relation::le;
-    int32_t bound = -1;                     // in RangeProgram::values
-    LinearKey outer;                        // of u: kv itself, or floor(inner / divisor)
-    int32_t divisor = -1;                   // a position on the tape, -1: u is kv
-    bool divisor_is_shift = false;          // the divisor is 1 << (that value & 31)
-    LinearKey inner;                        // of kv
+    int32_t bound = -1;             // in RangeProgram::values
+    LinearKey outer;                // of u: kv itself, or floor(inner / divisor)
+    int32_t divisor = -1;           // a position on the tape, -1: u is kv
+    bool divisor_is_shift = false;  // the divisor is 1 << (that value & 31)
+    LinearKey inner;                // of kv
 };
 
 struct RangeProgram {
     std::vector<RowValue> values;
-    std::vector<RangeStep> steps;           // the last one is the result; every step is used
-    bool informative = false;               // better than "any key, none for certain" for a reason in the structure
-    bool exact = false;                     // the mask of every row is [lo_any, hi_any) = [lo_all, hi_all), for lengths in the limit
+    std::vector<RangeStep> steps;  // the last one is the result; every step is used
+    bool informative = false;      // better than "any key, none for certain" for a reason in the structure
+    bool exact = false;  // the mask of every row is [lo_any, hi_any) = [lo_all, hi_all), for lengths in the limit
 };
 
 RangeProgram range_program(const Tree& normalised_mask);

@@ -59,7 +59,7 @@ Tree lifted(const Tree& tree) {
         const bool is_root = i + 1 == tree.nodes.size();
         if (node.op == Op::literal && detail::is_lifted(node)) {
             if (is_root) lift(node, false);
-            continue;                                           // lifted where it is used
+            continue;  // lifted where it is used
         }
         if (node.op == Op::param) {
             int32_t& slot = param_slots[node.payload];

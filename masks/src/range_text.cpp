@@ -35,7 +35,8 @@ std::vector<bool> used_values(const RangeProgram& program) {
         if (i >= 0) used[static_cast<size_t>(i)] = true;
     };
     const auto use_offset = [&](const LinearKey& form) {
-        const bool is_zero = form.offset >= 0 && program.values[static_cast<size_t>(form.offset)].kind == RowValue::Kind::zero;
+        const bool is_zero =
+            form.offset >= 0 && program.values[static_cast<size_t>(form.offset)].kind == RowValue::Kind::zero;
         if (!is_zero || form.sign < 0) use(form.offset);
     };
     for (const RangeStep& step : program.steps) {
@@ -94,7 +95,8 @@ std::string range_statements(const RangeProgram& program, const std::function<st
         case RangeStep::Kind::either: text += "range_or(" + range_name(step.a) + ", " + range_name(step.b) + ")"; break;
         case RangeStep::Kind::complement: text += "range_not(" + range_name(step.a) + ", n)"; break;
         case RangeStep::Kind::choose:
-            text += "range_select(" + node_name(step.node) + ", " + range_name(step.a) + ", " + range_name(step.b) + ")";
+            text +=
+                "range_select(" + node_name(step.node) + ", " + range_name(step.a) + ", " + range_name(step.b) + ")";
             break;
         case RangeStep::Kind::compare: {
             compares = true;

@@ -12,7 +12,7 @@ constexpr int32_t highest = INT32_MAX;
 int32_t saturate(int64_t value) { return static_cast<int32_t>(std::clamp<int64_t>(value, lowest, highest)); }
 int32_t wrap(int64_t value) { return static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(value))); }
 
-struct KeyBounds {                          // inclusive; lo > hi: none
+struct KeyBounds {  // inclusive; lo > hi: none
     int32_t lo = lowest, hi = highest;
     bool known = true;
 };

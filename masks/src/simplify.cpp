@@ -57,7 +57,7 @@ int32_t Simplifier::add_equality(const Node& node) {
     const int32_t x = node.args[0];
     const int32_t y = node.args[1];
     const Type type = nodes_[x].type;
-    if (x == y && type != Type::f32) return boolean(equal);     // NaN differs from itself
+    if (x == y && type != Type::f32) return boolean(equal);  // NaN differs from itself
     if (type == Type::boolean) {
         if (is_boolean(x, equal)) return y;
         if (is_boolean(y, equal)) return x;
@@ -73,7 +73,7 @@ int32_t Simplifier::add_select(const Node& node) {
     const int32_t otherwise = node.args[2];
     if (is_boolean(condition, true)) return then;
     if (is_boolean(condition, false)) return otherwise;
-    if (then == otherwise && !is_literal(then)) return then;    // equal literals are two slots
+    if (then == otherwise && !is_literal(then)) return then;  // equal literals are two slots
     if (node.type == Type::boolean) {
         if (is_boolean(then, true)) return add_or(condition, otherwise);
         if (is_boolean(then, false)) return add_and(add_not(condition), otherwise);
@@ -99,7 +99,7 @@ int32_t Simplifier::add(const Node& node) {
     case Op::ne: return add_equality(node);
     case Op::select: return add_select(node);
     case Op::lt:
-        if (x == y) return boolean(false);                      // also for NaN
+        if (x == y) return boolean(false);  // also for NaN
         break;
     case Op::le:
         if (x == y && nodes_[x].type == Type::i32) return boolean(true);
@@ -124,14 +124,41 @@ int32_t Simplifier::add(const Node& node) {
         if (nodes_[x].op == node.op) return nodes_[x].args[0];
         break;
     case Op::literal: return literal(node.type, node.payload);  // one NaN
-    case Op::b: case Op::h: case Op::q: case Op::kv: case Op::score:
-    case Op::q_len: case Op::kv_len: case Op::q_heads: case Op::kv_heads:
-    case Op::param: case Op::slot: case Op::table:
-    case Op::add: case Op::sub: case Op::mul: case Op::div: case Op::mod: case Op::abs:
-    case Op::shl: case Op::shr: case Op::to_f32: case Op::to_i32:
-    case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::pow: case Op::sqrt: case Op::rsqrt:
-    case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::floor: case Op::sign:
-        break;
+    case Op::b:
+    case Op::h:
+    case Op::q:
+    case Op::kv:
+    case Op::score:
+    case Op::q_len:
+    case Op::kv_len:
+    case Op::q_heads:
+    case Op::kv_heads:
+    case Op::param:
+    case Op::slot:
+    case Op::table:
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::div:
+    case Op::mod:
+    case Op::abs:
+    case Op::shl:
+    case Op::shr:
+    case Op::to_f32:
+    case Op::to_i32:
+    case Op::exp:
+    case Op::exp2:
+    case Op::log:
+    case Op::log2:
+    case Op::pow:
+    case Op::sqrt:
+    case Op::rsqrt:
+    case Op::sin:
+    case Op::cos:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::floor:
+    case Op::sign: break;
     }
     return nodes_.add(node);
 }

@@ -75,10 +75,19 @@ std::string operation(const Node& node, bool f32, const std::string* x) {
     case Op::sigmoid: return call("sigmoid_f32", x[0]);
     case Op::floor: return call("floor", x[0]);
     case Op::sign: return call("sign_f32", x[0]);
-    case Op::b: case Op::h: case Op::q: case Op::kv: case Op::score:
-    case Op::q_len: case Op::kv_len: case Op::q_heads: case Op::kv_heads:
-    case Op::literal: case Op::param: case Op::slot: case Op::table:
-        break;                                                  // leaves and lookups are written elsewhere
+    case Op::b:
+    case Op::h:
+    case Op::q:
+    case Op::kv:
+    case Op::score:
+    case Op::q_len:
+    case Op::kv_len:
+    case Op::q_heads:
+    case Op::kv_heads:
+    case Op::literal:
+    case Op::param:
+    case Op::slot:
+    case Op::table: break;  // leaves and lookups are written elsewhere
     }
     return "";
 }
@@ -213,7 +222,9 @@ std::string TreeText::value(Level place, int32_t i) const {
         } else {
             from = (slice_level(at) == Level::row ? "row." : "col.") + name(i) + "_slice";
         }
-        const char* function = at.type == Type::boolean ? "table_bool" : at.type == Type::i32 ? "table_i32" : "table_f32";
+        const char* function = at.type == Type::boolean ? "table_bool"
+                               : at.type == Type::i32   ? "table_i32"
+                                                        : "table_f32";
         return call(function, from, name(at.args[at.n_args - 1]));
     }
     std::string args[4];

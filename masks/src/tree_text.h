@@ -12,7 +12,7 @@ namespace vkattn::detail {
 
 // Where the trees' numbers begin in the hook that holds them.
 struct TextBase {
-    char prefix = 'm';                      // node 17 is the variable m17
+    char prefix = 'm';  // node 17 is the variable m17
     uint32_t slot = 0;
     uint32_t table = 0;
     uint32_t specialised = 0;
@@ -45,7 +45,6 @@ class TreeText {
     int32_t result() const { return static_cast<int32_t>(tree_.nodes.size()) - 1; }
 
   private:
-
     const Node& node(int32_t i) const { return tree_.nodes[static_cast<size_t>(i)]; }
     Level level_of(int32_t i) const { return level(depends_[static_cast<size_t>(i)]); }
     Level slice_level(const Node& lookup) const;
@@ -62,7 +61,7 @@ class TreeText {
     TextBase base_;
     std::vector<uint8_t> depends_;
     std::vector<uint32_t> specialised_slots_;
-    std::vector<int32_t> specialised_number_;   // per slot: of its constant, or -1
+    std::vector<int32_t> specialised_number_;  // per slot: of its constant, or -1
     std::vector<StructField> row_fields_, column_fields_;
     std::vector<int32_t> row_targets_, column_targets_;
 };

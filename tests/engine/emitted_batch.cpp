@@ -72,7 +72,8 @@ void add_tables(Batch& batch, AttentionParams& params, uint32_t first, const Res
         const TableData& table = *bindings.tables[i];
         int32_t dims[4] = {1, 1, 1, 1};
         for (size_t d = 0; d < table.dims.size(); ++d) dims[d] = static_cast<int32_t>(table.dims[d]);
-        params.tables_info[first + i] = {static_cast<uint32_t>(batch.tables.size()), dims[0], dims[1], dims[2], dims[3], 0, 0, 0};
+        params.tables_info[first + i] = {
+            static_cast<uint32_t>(batch.tables.size()), dims[0], dims[1], dims[2], dims[3], 0, 0, 0};
         append(batch.tables, table);
     }
 }
@@ -102,14 +103,16 @@ void add_case(Batch& batch, const Shape& shape, const EmittedCase& c, size_t ind
     REQUIRE(slots.size() == hook->n_slots);
     const uint32_t first = first_constant + static_cast<uint32_t>(index) * constants_per_hook;
     for (size_t i = 0; i < hook->specialised.size(); ++i) {
-        batch.constants.push_back({first + static_cast<uint32_t>(i), static_cast<uint32_t>(4 * batch.constant_values.size()), 4});
+        batch.constants.push_back(
+            {first + static_cast<uint32_t>(i), static_cast<uint32_t>(4 * batch.constant_values.size()), 4});
         batch.constant_values.push_back(slots[hook->specialised[i]]);
-        slots[hook->specialised[i]] = 0x7eadbeefu;              // a place that is never read
+        slots[hook->specialised[i]] = 0x7eadbeefu;  // a place that is never read
     }
     std::copy(slots.begin(), slots.end(), params.slots);
     batch.params.push_back(params);
 
-    std::vector<std::string> names = {"MaskRow", "MaskCol", "mask_row", "mask_col", "mask_pair", "score_pair", "mask_row_range"};
+    std::vector<std::string> names = {"MaskRow",   "MaskCol",    "mask_row",      "mask_col",
+                                      "mask_pair", "score_pair", "mask_row_range"};
     for (size_t i = 0; i < hook->specialised.size(); ++i) names.push_back("mask_spec_" + std::to_string(i));
     const std::string number = std::to_string(index);
     std::string undo = "#undef HAS_MASK_MOD\n#undef HAS_SCORE_MOD\n#undef params\n#undef SPEC_MASK_FIRST\n";
@@ -125,42 +128,52 @@ std::string main_of(size_t cases) {
     std::string text = shell_main;
     for (size_t i = 0; i < cases; ++i) {
         const std::string n = "_of" + std::to_string(i);
-        text += "    case " + std::to_string(i) + "u: {\n        MaskRow" + n + " row = mask_row" + n + "(b, h, q);\n        MaskCol" + n +
-                " col = mask_col" + n + "(b, h, kv);\n        uint at = " + std::to_string(i) + "u * per_case;\n" +
-                "        results[at + pair] = uint(mask_pair" + n + "(row, col, b, h, q, kv));\n" +
-                "        results[at + n_pairs + pair] = floatBitsToUint(score_pair" + n + "(row, col, score, b, h, q, kv));\n" +
-                "        if (kv == 0) {\n            KeyRange r = mask_row_range" + n + "(row, b, h, q);\n" +
-                "            uint to = at + 2u * n_pairs + 4u * row_index;\n            results[to] = uint(r.lo_any);\n" +
-                "            results[to + 1u] = uint(r.hi_any);\n            results[to + 2u] = uint(r.lo_all);\n" +
-                "            results[to + 3u] = uint(r.hi_all);\n        }\n        break;\n    }\n";
+        text +=
+            "    case " + std::to_string(i) + "u: {\n        MaskRow" + n + " row = mask_row" + n +
+            "(b, h, q);\n        MaskCol" + n + " col = mask_col" + n +
+            "(b, h, kv);\n        uint at = " + std::to_string(i) + "u * per_case;\n" +
+            "        results[at + pair] = uint(mask_pair" + n + "(row, col, b, h, q, kv));\n" +
+            "        results[at + n_pairs + pair] = floatBitsToUint(score_pair" + n +
+            "(row, col, score, b, h, q, kv));\n" + "        if (kv == 0) {\n            KeyRange r = mask_row_range" +
+            n + "(row, b, h, q);\n" +
+            "            uint to = at + 2u * n_pairs + 4u * row_index;\n            results[to] = uint(r.lo_any);\n" +
+            "            results[to + 1u] = uint(r.hi_any);\n            results[to + 2u] = uint(r.lo_all);\n" +
+            "            results[to + 3u] = uint(r.hi_all);\n        }\n        break;\n    }\n";
     }
     return text + "    }\n}\n";
 }
 
-void require_success(VkResult result, const char* what) { REQUIRE_MESSAGE(result == VK_SUCCESS, what << " gave VkResult " << result); }
+void require_success(VkResult result, const char* what) {
+    REQUIRE_MESSAGE(result == VK_SUCCESS, what << " gave VkResult " << result);
+}
 
 // Everything of one dispatch; destroyed before the buffers are.
 class Dispatch {
   public:
-    Dispatch(VulkanContext& context, const std::vector<uint32_t>& spirv, const Batch& batch, const DeviceBuffer* (&buffers)[3])
+    Dispatch(VulkanContext& context, const std::vector<uint32_t>& spirv, const Batch& batch,
+             const DeviceBuffer* (&buffers)[3])
         : context_(context) {
         VkShaderModuleCreateInfo module_info{};
         module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
         module_info.codeSize = spirv.size() * 4;
         module_info.pCode = spirv.data();
-        require_success(context.vk.vkCreateShaderModule(context.device, &module_info, nullptr, &module_), "vkCreateShaderModule");
+        require_success(context.vk.vkCreateShaderModule(context.device, &module_info, nullptr, &module_),
+                        "vkCreateShaderModule");
         VkDescriptorSetLayoutBinding bindings[3] = {};
-        for (uint32_t i = 0; i < 3; ++i) bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+        for (uint32_t i = 0; i < 3; ++i)
+            bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
         VkDescriptorSetLayoutCreateInfo set_info{};
         set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
         set_info.bindingCount = 3;
         set_info.pBindings = bindings;
-        require_success(context.vk.vkCreateDescriptorSetLayout(context.device, &set_info, nullptr, &set_layout_), "the set layout");
+        require_success(context.vk.vkCreateDescriptorSetLayout(context.device, &set_info, nullptr, &set_layout_),
+                        "the set layout");
         VkPipelineLayoutCreateInfo layout_info{};
         layout_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
         layout_info.setLayoutCount = 1;
         layout_info.pSetLayouts = &set_layout_;
-        require_success(context.vk.vkCreatePipelineLayout(context.device, &layout_info, nullptr, &layout_), "the pipeline layout");
+        require_success(context.vk.vkCreatePipelineLayout(context.device, &layout_info, nullptr, &layout_),
+                        "the pipeline layout");
         const VkSpecializationInfo constants{static_cast<uint32_t>(batch.constants.size()), batch.constants.data(),
                                              4 * batch.constant_values.size(), batch.constant_values.data()};
         VkComputePipelineCreateInfo pipeline_info{};
@@ -171,21 +184,24 @@ class Dispatch {
         pipeline_info.stage.pName = "main";
         pipeline_info.stage.pSpecializationInfo = &constants;
         pipeline_info.layout = layout_;
-        require_success(context.vk.vkCreateComputePipelines(context.device, VK_NULL_HANDLE, 1, &pipeline_info, nullptr, &pipeline_),
-                        "vkCreateComputePipelines");
+        require_success(
+            context.vk.vkCreateComputePipelines(context.device, VK_NULL_HANDLE, 1, &pipeline_info, nullptr, &pipeline_),
+            "vkCreateComputePipelines");
         const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 3};
         VkDescriptorPoolCreateInfo pool_info{};
         pool_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
         pool_info.maxSets = 1;
         pool_info.poolSizeCount = 1;
         pool_info.pPoolSizes = &size;
-        require_success(context.vk.vkCreateDescriptorPool(context.device, &pool_info, nullptr, &pool_), "vkCreateDescriptorPool");
+        require_success(context.vk.vkCreateDescriptorPool(context.device, &pool_info, nullptr, &pool_),
+                        "vkCreateDescriptorPool");
         VkDescriptorSetAllocateInfo set_allocate{};
         set_allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
         set_allocate.descriptorPool = pool_;
         set_allocate.descriptorSetCount = 1;
         set_allocate.pSetLayouts = &set_layout_;
-        require_success(context.vk.vkAllocateDescriptorSets(context.device, &set_allocate, &set_), "vkAllocateDescriptorSets");
+        require_success(context.vk.vkAllocateDescriptorSets(context.device, &set_allocate, &set_),
+                        "vkAllocateDescriptorSets");
         VkDescriptorBufferInfo ranges[3] = {};
         VkWriteDescriptorSet writes[3] = {};
         for (uint32_t i = 0; i < 3; ++i) {
@@ -230,7 +246,8 @@ class Dispatch {
 
 std::vector<uint32_t> compiled(const std::string& source) {
     SourceSet includes;
-    for (const ShaderSource& shader : shader_sources()) includes.emplace(std::string(shader.name), std::string(shader.text));
+    for (const ShaderSource& shader : shader_sources())
+        includes.emplace(std::string(shader.name), std::string(shader.text));
     CompileJob job;
     job.name = "emitted_batch.comp";
     job.source = source;
@@ -251,16 +268,19 @@ BatchResult run_emitted(VulkanContext& context, const Shape& shape, const std::v
     batch.source += main_of(cases.size());
     const std::vector<uint32_t> spirv = compiled(batch.source);
 
-    const size_t n_rows = static_cast<size_t>(shape.batch) * static_cast<size_t>(shape.q_heads) * static_cast<size_t>(shape.q_len);
+    const size_t n_rows =
+        static_cast<size_t>(shape.batch) * static_cast<size_t>(shape.q_heads) * static_cast<size_t>(shape.q_len);
     const size_t n_pairs = n_rows * static_cast<size_t>(shape.kv_len);
     const size_t params_bytes = batch.params.size() * sizeof(AttentionParams);
     static_assert(sizeof(AttentionParams) % 8 == 0, "the stride of an std430 array of a struct that holds uvec2");
-    DeviceBuffer params(context, params_bytes), tables(context, 4 * batch.tables.size()), results(context, cases.size() * 6 * n_pairs * 4);
+    DeviceBuffer params(context, params_bytes), tables(context, 4 * batch.tables.size()),
+        results(context, cases.size() * 6 * n_pairs * 4);
     std::memcpy(params.data, batch.params.data(), params_bytes);
     std::memcpy(tables.data, batch.tables.data(), 4 * batch.tables.size());
     std::memset(results.data, 0xcd, results.size_bytes);
     const DeviceBuffer* buffers[3] = {&params, &tables, &results};
-    Dispatch(context, spirv, batch, buffers).run(static_cast<uint32_t>((n_pairs + 63) / 64), static_cast<uint32_t>(cases.size()));
+    Dispatch(context, spirv, batch, buffers)
+        .run(static_cast<uint32_t>((n_pairs + 63) / 64), static_cast<uint32_t>(cases.size()));
 
     BatchResult result;
     const uint32_t* words = reinterpret_cast<const uint32_t*>(results.data);

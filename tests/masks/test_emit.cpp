@@ -54,7 +54,7 @@ TEST_CASE("values are taken as early as they can be") {
     CHECK(count(body(hook, "mask_row"), "table_i32") == 1);
     CHECK(count(body(hook, "mask_row"), "div_i32") == 1);
     CHECK(count(body(hook, "mask_row"), "params.slots") == 1);
-    CHECK(count(body(hook, "mask_col"), "table_i32") == 2);        // doc[kv], len[b]
+    CHECK(count(body(hook, "mask_col"), "table_i32") == 2);  // doc[kv], len[b]
     CHECK(count(body(hook, "mask_col"), "div_i32") == 1);
     const std::string pair = body(hook, "mask_pair");
     CHECK_FALSE(has(pair, "table_"));
@@ -82,7 +82,8 @@ TEST_CASE("a lookup per pair takes its slice of the table where that is known") 
 }
 
 TEST_CASE("slots and tables of the mask come first, then the score mod's") {
-    const EmittedHook hook = emitted("q - kv <= 7 && keep[kv] == 1 && q % 4 == 0", "score * 2.5 + bias[h] + float(q / 16)");
+    const EmittedHook hook =
+        emitted("q - kv <= 7 && keep[kv] == 1 && q % 4 == 0", "score * 2.5 + bias[h] + float(q / 16)");
     CHECK(hook.n_slots == 6);
     CHECK(hook.n_tables == 2);
     REQUIRE(hook.specialised.size() == 2);
@@ -133,7 +134,8 @@ TEST_CASE("random trees: the pair functions load nothing from params, and equal 
         const Result<Tree> m = normalise(mask);
         const Result<Tree> s = normalise(score_mod);
         REQUIRE(hook.n_slots == m->slots.size() + s->slots.size());
-        const EmittedHook again = emitted(Mask(std::make_shared<const Tree>(*m)), ScoreMod(std::make_shared<const Tree>(*s)));
+        const EmittedHook again =
+            emitted(Mask(std::make_shared<const Tree>(*m)), ScoreMod(std::make_shared<const Tree>(*s)));
         REQUIRE_MESSAGE(again.glsl == hook.glsl, "seed " << seed);
     }
 }

@@ -4,8 +4,8 @@
 
 #include <doctest/doctest.h>
 
-#include "masks/random_tree.h"
 #include "../../masks/src/intervals.h"
+#include "masks/random_tree.h"
 #include "vkattn/mask.h"
 #include "vkattn/named.h"
 #include "vkattn/normalise.h"
@@ -20,7 +20,8 @@ namespace {
 struct Found {
     RangeProgram program;
     int64_t rows = 0;
-    int64_t tight = 0;                      // rows whose range is the hull of the kept keys, and whose all-part is no smaller than it could be
+    int64_t tight =
+        0;  // rows whose range is the hull of the kept keys, and whose all-part is no smaller than it could be
 };
 
 // Checks every row of the shape. `what` replays a failure.
@@ -55,10 +56,11 @@ Found check_ranges(const Mask& mask, const Shape& shape, const Bindings& binding
                     run = keep ? run + 1 : 0;
                     longest = std::max(longest, run);
                 }
-                if (found.program.exact) sound = sound && (r.hi_any <= r.lo_any || (r.lo_any == r.lo_all && r.hi_any == r.hi_all));
-                REQUIRE_MESSAGE(sound, what << ": b " << b << " h " << h << " q " << q << " of q_len " << shape.q_len << " kv_len "
-                                            << n << ": any [" << r.lo_any << ", " << r.hi_any << ") all [" << r.lo_all << ", "
-                                            << r.hi_all << ")");
+                if (found.program.exact)
+                    sound = sound && (r.hi_any <= r.lo_any || (r.lo_any == r.lo_all && r.hi_any == r.hi_all));
+                REQUIRE_MESSAGE(sound, what << ": b " << b << " h " << h << " q " << q << " of q_len " << shape.q_len
+                                            << " kv_len " << n << ": any [" << r.lo_any << ", " << r.hi_any << ") all ["
+                                            << r.lo_all << ", " << r.hi_all << ")");
                 const bool any_tight = last < 0 ? r.hi_any <= r.lo_any : r.lo_any == first && r.hi_any == last + 1;
                 const bool all_tight = std::max(r.hi_all - r.lo_all, 0) >= longest;
                 ++found.rows;
@@ -114,7 +116,8 @@ TEST_CASE("named masks: ranges are sound, and as tight as their structure allows
     check_everywhere(padding(table("lengths")), "padding", Expect::exact);
     check_everywhere(padding(table("lengths")) && causal(), "padding and causal", Expect::exact);
     check_everywhere(prefix(table("lengths")), "prefix by table", Expect::exact);
-    check_everywhere(cross_attention_intervals(table("begin"), table("end")), "cross_attention_intervals", Expect::exact);
+    check_everywhere(cross_attention_intervals(table("begin"), table("end")), "cross_attention_intervals",
+                     Expect::exact);
     check_everywhere(tree_ancestors(table("ancestor"), 3), "tree_ancestors", Expect::informative);
     check_everywhere(document(table("doc")), "document", Expect::unknown);
     check_everywhere(document(table("doc")) && causal(), "document and causal", Expect::informative);
@@ -124,7 +127,10 @@ TEST_CASE("named masks: ranges are sound, and as tight as their structure allows
 }
 
 TEST_CASE("forms of the key that are understood") {
-    struct Row { const char* text; Expect expect; };
+    struct Row {
+        const char* text;
+        Expect expect;
+    };
     const Row rows[] = {
         {"q - kv <= 3", Expect::exact},
         {"3 >= q - kv", Expect::exact},
@@ -162,10 +168,12 @@ TEST_CASE("forms of the key that are understood") {
 }
 
 TEST_CASE("wrap-around never makes a range unsound") {
-    const std::string extremes[] = {"2147483647", "-2147483647 - 1", "2147483600", "-2147483600", "1073741824", "-1073741825",
-                                    "536870912", "268435456", "-268435457", "0", "-1", "7"};
-    const char* shapes[] = {"q + X - kv <= Y", "X - kv < Y", "kv + X >= Y", "abs(kv + X) <= Y", "abs(X - kv) > Y", "(kv + X) / Y == q",
-                            "kv / X <= Y", "X - kv / 3 <= Y", "(X - kv) >> 2 >= Y", "kv >> X == q / 5", "-kv - X == Y"};
+    const std::string extremes[] = {
+        "2147483647", "-2147483647 - 1", "2147483600", "-2147483600", "1073741824", "-1073741825",
+        "536870912",  "268435456",       "-268435457", "0",           "-1",         "7"};
+    const char* shapes[] = {"q + X - kv <= Y",    "X - kv < Y",        "kv + X >= Y", "abs(kv + X) <= Y",
+                            "abs(X - kv) > Y",    "(kv + X) / Y == q", "kv / X <= Y", "X - kv / 3 <= Y",
+                            "(X - kv) >> 2 >= Y", "kv >> X == q / 5",  "-kv - X == Y"};
     for (const char* shape : shapes) {
         for (const std::string& x : extremes) {
             for (const std::string& y : extremes) {
@@ -187,7 +195,8 @@ TEST_CASE("random masks: ranges are sound") {
         Rng rng(seed);
         const Mask mask = random_mask(rng, rng.between(1, 20), options);
         const Shape shape = random_shape(rng);
-        const Found found = check_ranges(mask, shape, random_bindings(rng, {&mask.tree()}), "seed " + std::to_string(seed));
+        const Found found =
+            check_ranges(mask, shape, random_bindings(rng, {&mask.tree()}), "seed " + std::to_string(seed));
         informative += found.program.informative;
         exact += found.program.exact;
     }

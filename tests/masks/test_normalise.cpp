@@ -7,9 +7,9 @@
 
 #include "masks/random_tree.h"
 #include "vkattn/evaluate.h"
+#include "vkattn/mask.h"
 #include "vkattn/named.h"
 #include "vkattn/normalise.h"
-#include "vkattn/mask.h"
 
 using namespace vkattn;
 using namespace vkattn::test;
@@ -88,8 +88,8 @@ void check_tree(uint64_t seed, const Tree& before, const Tree& after, Rng& rng) 
         canonical->score(score, b, h, q, kv);
         const uint32_t x = original->node_bits(static_cast<int32_t>(before.nodes.size()) - 1);
         const uint32_t y = canonical->node_bits(static_cast<int32_t>(after.nodes.size()) - 1);
-        REQUIRE_MESSAGE(same_value(type, x, y), "seed " << seed << " b " << b << " h " << h << " q " << q << " kv " << kv
-                                                        << " score " << score << ": " << x << " became " << y);
+        REQUIRE_MESSAGE(same_value(type, x, y), "seed " << seed << " b " << b << " h " << h << " q " << q << " kv "
+                                                        << kv << " score " << score << ": " << x << " became " << y);
     }
 }
 
@@ -119,7 +119,7 @@ TEST_CASE("normalise keeps the value of 100,000 random trees, and is idempotent"
         const Tree other = is_mask ? normal(Mask(others)) : normal(ScoreMod(others));
         REQUIRE_MESSAGE(structure_hash(other) == structure_hash(after), "seed " << seed);
     }
-    CHECK(nodes_before > 500000);           // the trees are no trifles
+    CHECK(nodes_before > 500000);  // the trees are no trifles
     CHECK(nodes_after > nodes_before / 4);
 }
 
@@ -152,18 +152,35 @@ TEST_CASE("equal masks hash equal, however they are written") {
     CHECK(hash_of("doc[q] == doc[kv]") == hash_of("doc[kv] == doc[q]"));
     CHECK(hash_of("q < kv ? true : b == 1") == hash_of("b == 1 || q < kv"));
     CHECK(hash_of("!(q < kv && b == 1) ? h == 0 : kv == 2") == hash_of("(q < kv && b == 1) ? kv == 2 : h == 0"));
-    CHECK(hash_of(causal() && sliding_window(5)) == hash_of(sliding_window(5)));   // causal twice is once
+    CHECK(hash_of(causal() && sliding_window(5)) == hash_of(sliding_window(5)));  // causal twice is once
     // Tables that differ only in where they are used: the other operand's order does not matter.
     CHECK(hash_of("(x[q] == 1 && y[q] == 1) && !(x[kv] == 1)") == hash_of("!(x[kv] == 1) && (y[q] == 1 && x[q] == 1)"));
     CHECK(hash_of("(x[q] == 1 && y[q] == 1) && !(y[kv] == 1)") == hash_of("(x[q] == 1 && y[q] == 1) && !(x[kv] == 1)"));
 }
 
 TEST_CASE("different masks hash differently") {
-    const char* masks[] = {"q < kv", "kv < q", "q <= kv", "q < kv + 1", "q < kv - 1", "q % 4 == kv % 4", "q / 4 == kv / 4",
-                           "q / w == kv / w", "doc[q] == doc[kv]", "doc[b, q] == doc[b, kv]", "x[q] == y[kv]", "true", "false",
-                           "q < kv && b == 0", "q < kv || b == 0", "q + 0 < kv", "float(q) < float(kv)", "q == kv", "q != kv"};
+    const char* masks[] = {"q < kv",
+                           "kv < q",
+                           "q <= kv",
+                           "q < kv + 1",
+                           "q < kv - 1",
+                           "q % 4 == kv % 4",
+                           "q / 4 == kv / 4",
+                           "q / w == kv / w",
+                           "doc[q] == doc[kv]",
+                           "doc[b, q] == doc[b, kv]",
+                           "x[q] == y[kv]",
+                           "true",
+                           "false",
+                           "q < kv && b == 0",
+                           "q < kv || b == 0",
+                           "q + 0 < kv",
+                           "float(q) < float(kv)",
+                           "q == kv",
+                           "q != kv"};
     for (size_t i = 0; i < std::size(masks); ++i) {
-        for (size_t j = 0; j < i; ++j) CHECK_MESSAGE(hash_of(masks[i]) != hash_of(masks[j]), masks[i] << " and " << masks[j]);
+        for (size_t j = 0; j < i; ++j)
+            CHECK_MESSAGE(hash_of(masks[i]) != hash_of(masks[j]), masks[i] << " and " << masks[j]);
     }
 }
 

@@ -15,7 +15,9 @@ struct EmittedHook {
     bool has_mask = false;                  // false: every pair is kept
     bool has_score_mod = false;
     bool has_interval = false;              // KeyRange is better than "everything": the interval schedule applies
-    bool interval_exact = false;            // one interval per row is the mask: the range of every row is all there is to test
+    // One interval per row is the mask: the range of every row is all there is to test. Holds for q_len and kv_len up to 2^28
+    // (KEY_RANGE_MAX_LENGTH in row_ranges.glsl); beyond, every range is "any key, none for certain".
+    bool interval_exact = false;
     bool differs_by_batch = false;          // the mask depends on b
     bool differs_by_head = false;           // the mask or the score mod depends on h
     uint32_t n_slots = 0;                   // AttentionParams::slots used, mask's then score mod's, in order, specialised ones included (their place is unused)
@@ -23,6 +25,9 @@ struct EmittedHook {
     uint32_t n_tables = 0;
 };
 
+// Both trees normalised. The text includes safe_math.glsl, mask_tables.glsl and row_ranges.glsl itself, and needs before it: params,
+// TableInfo, tables_word(), struct KeyRange and SPEC_MASK_FIRST. It holds nothing of the user's text or names.
+// Errors: a tree that was not normalised, or one of more than 16,384 nodes.
 Result<EmittedHook> emit_hook(const Tree& normalised_mask, const Tree& normalised_score_mod);
 
 }  // namespace vkattn
