@@ -1,6 +1,8 @@
 // Bad arguments: each is refused before anything is recorded, by a message that names what is wrong.
 #include <functional>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -38,11 +40,11 @@ ArgsInfo good_args() {
 }
 
 // Every word must occur in the message, and the status must be an error of the caller's.
-void check_refused(const char* what, const vkattn::Status& status, std::initializer_list<const char*> words) {
+void check_refused(const std::string& what, const vkattn::Status& status, const std::vector<std::string>& words) {
     INFO(what << " gave: " << status.message);
     CHECK_FALSE(status.ok());
     CHECK((status.code == Code::invalid_argument || status.code == Code::limit_exceeded || status.code == Code::unsupported || status.code == Code::invalid_text));
-    for (const char* word : words) CHECK_MESSAGE(status.message.find(word) != std::string::npos, "no '" << word << "' in it");
+    for (const std::string& word : words) CHECK_MESSAGE(status.message.find(word) != std::string::npos, "no '" << word << "' in it");
 }
 
 }  // namespace
@@ -50,7 +52,7 @@ void check_refused(const char* what, const vkattn::Status& status, std::initiali
 TEST_SUITE_BEGIN("arguments");
 
 TEST_CASE("problems") {
-    struct Row { const char* what; std::function<void(Problem&)> change; std::initializer_list<const char*> words; };
+    struct Row { const char* what; std::function<void(Problem&)> change; std::vector<std::string> words; };
     const std::vector<Row> rows = {
         {"head_dim 0", [](Problem& p) { p.head_dim = 0; }, {"head_dim", "0", "576"}},
         {"head_dim 577", [](Problem& p) { p.head_dim = 577; }, {"head_dim", "577", "576"}},
@@ -70,10 +72,7 @@ TEST_CASE("problems") {
         {"time cap 0", [](Problem& p) { p.max_dispatch_ms = 0.0; }, {"max_dispatch_ms"}},
         {"time cap NaN", [](Problem& p) { p.max_dispatch_ms = std::numeric_limits<double>::quiet_NaN(); }, {"max_dispatch_ms"}},
         {"no bound for a table", [](Problem& p) { p.tables.clear(); }, {"doc", "bound"}},
-        {"a mask that is no bool", [](Problem& p) {
-             p.mask = vkattn::trace_mask([](vkattn::Index, vkattn::Index, vkattn::Index q, vkattn::Index kv) { return vkattn::exp(q - kv) && (q == 1.5); });
-             p.mask = vkattn::Mask::broken(vkattn::error(Code::invalid_text, "the mask is broken here"));
-         }, {"the mask is broken here"}},
+        {"a broken mask", [](Problem& p) { p.mask = vkattn::Mask::broken(vkattn::error(Code::invalid_text, "the mask is broken here")); }, {"the mask is broken here"}},
         {"a broken score mod", [](Problem& p) { p.score_mod = vkattn::ScoreMod::broken(vkattn::error(Code::invalid_text, "the score mod is broken here")); },
          {"the score mod is broken here"}},
     };
@@ -90,7 +89,7 @@ TEST_CASE("problems") {
 TEST_CASE("args") {
     auto plan = shared_engine().plan(good_problem());
     REQUIRE_MESSAGE(plan.ok(), plan.status().message);
-    struct Row { const char* what; std::function<void(ArgsInfo&)> change; std::initializer_list<const char*> words; };
+    struct Row { const char* what; std::function<void(ArgsInfo&)> change; std::vector<std::string> words; };
     const std::vector<Row> rows = {
         {"batch above the bound", [](ArgsInfo& a) { a.shape.batch = 3; }, {"batch", "3", "2"}},
         {"q_heads above the bound", [](ArgsInfo& a) { a.shape.q_heads = 8; }, {"q_heads", "8", "4"}},
@@ -159,7 +158,7 @@ TEST_CASE("lists") {
         return *list;
     };
     const vkattn::BlockMask fitting = classified(problem.mask, good.shape, 128);
-    const auto refused = [&](const char* what, const vkattn::BlockMask* list, std::initializer_list<const char*> words) {
+    const auto refused = [&](const char* what, const vkattn::BlockMask* list, std::vector<std::string> words) {
         ArgsInfo info = good;
         info.block_mask = list;
         auto args = plan->make_args(info);
@@ -215,7 +214,7 @@ TEST_CASE("buffers") {
         good.lse.buffer = lse.handle;
         good.work.buffer = work.handle;
         good.tables.buffer = tables.handle;
-        struct Row { const char* what; std::function<void(Buffers&)> change; std::initializer_list<const char*> words; };
+        struct Row { const char* what; std::function<void(Buffers&)> change; std::vector<std::string> words; };
         const std::vector<Row> rows = {
             {"no q", [](Buffers& b) { b.q = {}; }, {"q"}},
             {"no k", [](Buffers& b) { b.k = {}; }, {"k"}},
@@ -265,12 +264,12 @@ TEST_CASE("hosts") {
     good.device = context.device;
     good.get_instance_proc_addr = spy_get_instance_proc_addr;
     good.enabled = context.enabled;
-    struct Row { const char* what; std::function<void(vkattn::HostDevice&)> change; std::initializer_list<const char*> words; };
+    struct Row { const char* what; std::function<void(vkattn::HostDevice&)> change; std::vector<std::string> words; };
     const std::vector<Row> rows = {
-        {"no instance", [](vkattn::HostDevice& h) { h.instance = VK_NULL_HANDLE; }, {"instance"}},
+        {"no instance", [](vkattn::HostDevice& h) { h.instance = VK_NULL_HANDLE; }, {"VkInstance"}},
         {"no physical device", [](vkattn::HostDevice& h) { h.physical_device = VK_NULL_HANDLE; }, {"physical"}},
         {"no device", [](vkattn::HostDevice& h) { h.device = VK_NULL_HANDLE; }, {"device"}},
-        {"no function pointer", [](vkattn::HostDevice& h) { h.get_instance_proc_addr = nullptr; }, {"get_instance_proc_addr"}},
+        {"no function pointer", [](vkattn::HostDevice& h) { h.get_instance_proc_addr = nullptr; }, {"vkGetInstanceProcAddr"}},
         {"a struct of another version", [](vkattn::HostDevice& h) { h.struct_size = 8; }, {"struct_size"}},
     };
     for (const Row& row : rows) {

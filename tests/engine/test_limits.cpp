@@ -130,7 +130,7 @@ TEST_CASE("huge strides: small tensors spread over nearly 4 GiB") {
                     c.shape = {2, 2, 2, 20, 20};
                     c.poison = Poison::none;
                     c.slices = slices;
-                    INFO("strides: " << spread.what);
+                    INFO("strides: " << std::string(spread.what));
                     const Inputs inputs = make_inputs(c);
                     RunOptions options;
                     options.k = Elsewhere{&k_memory, {64, spread.strides, true}};

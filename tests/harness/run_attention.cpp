@@ -208,7 +208,7 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
 Call::~Call() = default;
 
 void Call::refuse(const char* what, const vkattn::Status& status) {
-    INFO(what << ": " << status.message);
+    INFO(std::string(what) << ": " << status.message);
     CHECK_FALSE(status.message.empty());
     CHECK(options_.expect_refusal);
     result_.refused = status;
