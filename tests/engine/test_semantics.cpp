@@ -61,6 +61,7 @@ TEST_CASE("poison: one bad V row in the middle of a causal tile, in 16-bit types
                 for (int32_t d = 0; d < c.value_dim; d++) inputs.v.row(0, 0, 37)[d] = bad;
                 const RunResult result = run(c, inputs);
                 check_result(c, inputs, result);
+                if (!result.ran()) continue;
                 CHECK(std::isfinite(result.o.row(0, 0, 36)[0]));
                 CHECK_FALSE(std::isfinite(result.o.row(0, 0, 37)[0]));
                 CHECK_FALSE(std::isfinite(result.o.row(0, 0, 127)[0]));
@@ -125,7 +126,7 @@ TEST_CASE("an infinite score by the inputs: q and k of 1e30") {
         inputs.q.row(0, 0, 20)[3] = 1e30f;
         inputs.k.row(0, 0, 5)[3] = 1e30f;       // q . k overflows to +inf for row 20 alone
         const RunResult result = run(c, inputs);
-        for (int32_t q = 0; q < 40; q++) {
+        for (int32_t q = 0; q < 40 && result.ran(); q++) {
             INFO(replay_line(c, VulkanContext::shared()) << " row " << q);
             CHECK(std::isnan(result.o.row(0, 0, q)[0]) == (q == 20));
         }

@@ -81,6 +81,7 @@ std::string at_text(const AttentionCase& c, size_t row) {
 }  // namespace
 
 void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult& result, const RunOptions& options) {
+    if (!result.ran()) return;              // run() has said so
     const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
     INFO(replay_line(c, context));
     INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing << ", tile " << result.report.tile_q << " x "
