@@ -26,7 +26,8 @@ std::string list_of(const std::vector<std::string>& names) {
     return text;
 }
 
-template <class Map> std::string names_in(const Map& map) {
+template <class Map>
+std::string names_in(const Map& map) {
     std::vector<std::string> names;
     for (const auto& entry : map) {
         if (names.size() == 16) {
@@ -42,8 +43,8 @@ Result<uint32_t> resolve_param(const ParamRef& param, const Bindings& bindings) 
     const auto found = bindings.scalars.find(param.name);
     if (found == bindings.scalars.end()) {
         if (param.has_default) return param.default_bits;
-        return invalid("scalar '" + param.name + "' (" + type_name(param.type) + ") has no value; given scalars: " +
-                       names_in(bindings.scalars));
+        return invalid("scalar '" + param.name + "' (" + type_name(param.type) +
+                       ") has no value; given scalars: " + names_in(bindings.scalars));
     }
     if (const int32_t* value = std::get_if<int32_t>(&found->second)) {
         if (param.type == Type::i32) return static_cast<uint32_t>(*value);
@@ -53,13 +54,15 @@ Result<uint32_t> resolve_param(const ParamRef& param, const Bindings& bindings) 
     return std::bit_cast<uint32_t>(std::get<float>(found->second));
 }
 
-Result<std::shared_ptr<const TableData>> resolve_table(const TableRef& table, const Bindings& bindings, bool may_be_empty) {
+Result<std::shared_ptr<const TableData>> resolve_table(const TableRef& table, const Bindings& bindings,
+                                                       bool may_be_empty) {
     const auto found = bindings.tables.find(table.name);
     const auto& data = found == bindings.tables.end() ? table.captured : found->second;
     const std::string wanted = std::string(type_name(table.type)) + " with " + std::to_string(table.n_dims) +
                                (table.n_dims == 1 ? " dimension" : " dimensions");
     if (!data) {
-        return invalid("table '" + table.name + "' (" + wanted + ") has no data; given tables: " + names_in(bindings.tables));
+        return invalid("table '" + table.name + "' (" + wanted +
+                       ") has no data; given tables: " + names_in(bindings.tables));
     }
     if (Status status = check(*data, table.name); !status.ok()) return status;
     if (data->type != table.type || data->dims.size() != table.n_dims) {
@@ -82,7 +85,8 @@ Status check(const Shape& shape) {
     if (shape.q_heads < 1) return wrong("q_heads", shape.q_heads, "at least 1");
     if (shape.kv_heads < 1) return wrong("kv_heads", shape.kv_heads, "at least 1");
     if (shape.q_heads % shape.kv_heads != 0) {
-        return wrong("q_heads", shape.q_heads, ("a multiple of kv_heads (" + std::to_string(shape.kv_heads) + ")").c_str());
+        return wrong("q_heads", shape.q_heads,
+                     ("a multiple of kv_heads (" + std::to_string(shape.kv_heads) + ")").c_str());
     }
     if (shape.q_len < 0) return wrong("q_len", shape.q_len, "at least 0");
     if (shape.kv_len < 0) return wrong("kv_len", shape.kv_len, "at least 0");
@@ -117,8 +121,8 @@ Status check(const TableData& table, std::string_view name) {
         return size_t{0};
     }();
     if (given != static_cast<size_t>(count)) {
-        return invalid(who + " has dimensions for " + std::to_string(count) + " elements of type " + type_name(table.type) +
-                       ", but holds " + std::to_string(given));
+        return invalid(who + " has dimensions for " + std::to_string(count) + " elements of type " +
+                       type_name(table.type) + ", but holds " + std::to_string(given));
     }
     return {};
 }

@@ -1,5 +1,5 @@
-// The semantics of every operator, on bits. i32 arithmetic is done in uint32_t, where wrapping is defined; f32 arithmetic in
-// float, one IEEE step per node (the build forbids contraction, so that no multiply-add is fused).
+// The semantics of every operator, on bits. i32 arithmetic is done in uint32_t, where wrapping is defined; f32
+// arithmetic in float, one IEEE step per node (the build forbids contraction, so that no multiply-add is fused).
 #include "vkattn/evaluate.h"
 
 #include <bit>
@@ -103,8 +103,8 @@ inline uint32_t apply(Op op, Type operand_type, const uint32_t* args) {
 }
 
 int arity(Op op) {
-    const bool unary = op == Op::neg || op == Op::abs || op == Op::bit_not || op == Op::logical_not || op == Op::to_f32 ||
-                       op == Op::to_i32 || (op >= Op::exp && op != Op::pow);
+    const bool unary = op == Op::neg || op == Op::abs || op == Op::bit_not || op == Op::logical_not ||
+                       op == Op::to_f32 || op == Op::to_i32 || (op >= Op::exp && op != Op::pow);
     return op == Op::select ? 3 : unary ? 1 : 2;
 }
 
@@ -127,7 +127,8 @@ uint32_t leaf_bits(const Tree& tree, const Node& node, const Shape& shape, const
     return node.payload;
 }
 
-template <class M> Result<Evaluator> make_evaluator(const M& mask, const Shape& shape, const Bindings& bindings) {
+template <class M>
+Result<Evaluator> make_evaluator(const M& mask, const Shape& shape, const Bindings& bindings) {
     if (!mask.status().ok()) return mask.status();
     auto tree = std::make_shared<const Tree>(mask.tree());
     Result<ResolvedBindings> resolved = resolve(*tree, bindings, shape);
@@ -151,7 +152,8 @@ Result<Evaluator> Evaluator::make(const ScoreMod& score_mod, const Shape& shape,
     return make_evaluator(score_mod, shape, bindings);
 }
 
-Result<Evaluator> Evaluator::make(std::shared_ptr<const Tree> tree, const Shape& shape, const ResolvedBindings& bindings) {
+Result<Evaluator> Evaluator::make(std::shared_ptr<const Tree> tree, const Shape& shape,
+                                  const ResolvedBindings& bindings) {
     if (Status status = check(shape); !status.ok()) return status;
     if (!tree || tree->nodes.empty()) return error(Code::invalid_argument, "there is no tree to evaluate");
     if (bindings.params.size() != tree->params.size() || bindings.tables.size() != tree->tables.size()) {
@@ -213,7 +215,7 @@ uint32_t Evaluator::lookup(const Step& step) const {
     return 0;
 }
 
-inline void Evaluator::execute(const Step& step) {
+void Evaluator::execute(const Step& step) {
     if (step.op == Op::table) {
         values_[step.result] = lookup(step);
         return;

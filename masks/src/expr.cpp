@@ -165,7 +165,8 @@ namespace {
 using detail::Syntax;
 using detail::SyntaxNode;
 
-template <class... Args> Expr apply(Op op, const Args&... args) {
+template <class... Args>
+Expr apply(Op op, const Args&... args) {
     SyntaxNode node;
     node.op = op;
     const Expr* list[] = {&args...};

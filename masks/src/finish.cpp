@@ -38,8 +38,8 @@ const char* ordinal(int arg) {
 
 class Finisher {
   public:
-    Finisher(const Syntax& syntax, int32_t root, Context context) :
-        syntax_(syntax), root_(static_cast<size_t>(root)), context_(context) {}
+    Finisher(const Syntax& syntax, int32_t root, Context context)
+        : syntax_(syntax), root_(static_cast<size_t>(root)), context_(context) {}
 
     Result<Tree> run() {
         if (!syntax_.failure.ok()) return syntax_.failure;
@@ -89,7 +89,7 @@ class Finisher {
 
     // Conversions; `what` names the place for the message.
     int32_t as_condition(int32_t node);
-    int32_t as_float(int32_t node);         // of an i32 or f32
+    int32_t as_float(int32_t node);  // of an i32 or f32
     int32_t fail(const std::string& what);
     bool promote(const SyntaxNode& node, int32_t& a, int32_t& b, const char* hint);
     std::string place(const SyntaxNode& node, int arg_index) const;
@@ -98,15 +98,15 @@ class Finisher {
     size_t root_;
     Context context_;
     Status status_;
-    const SyntaxNode* node_ = nullptr;      // the node being typed, for the column
+    const SyntaxNode* node_ = nullptr;  // the node being typed, for the column
     std::vector<bool> needed_;
     std::vector<bool> int_wanted_;
-    std::vector<int32_t> placed_;           // syntax node -> node of builder_
-    std::vector<int32_t> param_number_;     // index into syntax_.params -> index into tree_.params
+    std::vector<int32_t> placed_;        // syntax node -> node of builder_
+    std::vector<int32_t> param_number_;  // index into syntax_.params -> index into tree_.params
     std::vector<int32_t> table_number_;
     std::map<std::string_view, int32_t> params_by_name_;
     std::map<std::string_view, int32_t> tables_by_name_;
-    std::vector<int> param_type_;           // per tree_.params: a Type or type_by_context
+    std::vector<int> param_type_;  // per tree_.params: a Type or type_by_context
     std::vector<int> table_type_;
     std::vector<bool> param_int_wanted_;
     std::vector<bool> table_int_wanted_;
@@ -123,8 +123,8 @@ int32_t Finisher::fail(const std::string& what) {
     return 0;
 }
 
-// Marks what the root reaches, and where no float will do: table indices, shifts, conditions, arguments of named masks, and what
-// feeds them through arithmetic. Undeclared names found there are ints also in a score mod.
+// Marks what the root reaches, and where no float will do: table indices, shifts, conditions, arguments of named
+// masks, and what feeds them through arithmetic. Undeclared names found there are ints also in a score mod.
 void Finisher::mark_needed() {
     needed_.assign(root_ + 1, false);
     int_wanted_.assign(root_ + 1, false);
@@ -149,7 +149,8 @@ void Finisher::mark_needed() {
 bool Finisher::check_name(const std::string& name, bool is_table) {
     const std::string what = is_table ? "table" : "scalar";
     if (!is_identifier(name)) {
-        fail("'" + name + "' cannot be the name of a " + what + ": names are letters, digits and _, not starting with a digit");
+        fail("'" + name + "' cannot be the name of a " + what +
+             ": names are letters, digits and _, not starting with a digit");
     } else if (is_reserved(name)) {
         fail("'" + name + "' is a built-in name and cannot be a " + what);
     } else if (is_table ? params_by_name_.count(name) > 0 : tables_by_name_.count(name) > 0) {
@@ -341,10 +342,12 @@ int32_t Finisher::type_bits(const SyntaxNode& node) {
     }
     if (on_bool && type_of(a) != Type::f32 && type_of(b) != Type::f32) {
         return fail("'" + std::string(op_text(node.op)) +
-                    "' has a condition on one side and an int on the other; write x != 0 for the int, or int(x) for the condition");
+                    "' has a condition on one side and an int on the other; write x != 0 for the int, or int(x) for "
+                    "the condition");
     }
     const int wrong = type_of(a) == Type::i32 || (on_bool && type_of(a) == Type::boolean) ? 1 : 0;
-    return fail(place(node, wrong) + " is " + describe(type_of(wrong == 0 ? a : b)) + ", an int is needed; write int(x)");
+    return fail(place(node, wrong) + " is " + describe(type_of(wrong == 0 ? a : b)) +
+                ", an int is needed; write int(x)");
 }
 
 int32_t Finisher::type_logical(const SyntaxNode& node) {
@@ -396,7 +399,8 @@ int32_t Finisher::type_function(const SyntaxNode& node) {
     int32_t args[2] = {-1, -1};
     for (int i = 0; i < node.n_args; ++i) {
         if (type_of(arg(node, i)) == Type::boolean) {
-            return fail(place(node, i) + " is a condition (true or false), a float is needed; float(x) makes it 1.0 or 0.0");
+            return fail(place(node, i) +
+                        " is a condition (true or false), a float is needed; float(x) makes it 1.0 or 0.0");
         }
         args[i] = as_float(arg(node, i));
     }

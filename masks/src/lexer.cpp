@@ -28,8 +28,8 @@ std::string hex_byte(unsigned char byte) {
     return std::string("0x") + digits[byte >> 4] + digits[byte & 15];
 }
 
-// A whole decimal number as f32, rounded to nearest even. False where it lies outside of f32's range (also a number too small
-// to be anything but 0 that is not written as 0).
+// A whole decimal number as f32, rounded to nearest even. False where it lies outside of f32's range (also a number
+// too small to be anything but 0 that is not written as 0).
 bool parse_f32(std::string_view text, float& value) {
 #ifdef __cpp_lib_to_chars
     if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{}) return false;
@@ -75,13 +75,15 @@ Token Lexer::number(Token token) {
     const std::string shown(token.text.substr(0, 40));
     if (is_letter(peek(0)) || is_digit(peek(0)) || peek(0) == '.') {
         const bool suffix = floating && (peek(0) == 'f' || peek(0) == 'F') && !is_letter(peek(1)) && !is_digit(peek(1));
-        return invalid(token, suffix ? "a float has no suffix here; write " + shown
-                                     : "the number " + shown + " runs into '" + peek(0) + "'; put an operator between them");
+        return invalid(token,
+                       suffix ? "a float has no suffix here; write " + shown
+                              : "the number " + shown + " runs into '" + peek(0) + "'; put an operator between them");
     }
     if (floating) {
         float value = 0.0f;
         if (!parse_f32(token.text, value)) {
-            return invalid(token, "the float " + shown + " is outside the range of f32 (about 1e-45 to 3.4e38); write inf for infinity");
+            return invalid(token, "the float " + shown +
+                                      " is outside the range of f32 (about 1e-45 to 3.4e38); write inf for infinity");
         }
         token.kind = TokenKind::floating;
         token.bits = std::bit_cast<uint32_t>(value);
@@ -100,7 +102,8 @@ Token Lexer::number(Token token) {
 }
 
 Token Lexer::next() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+        ++at_;
     Token token;
     token.column = static_cast<int32_t>(at_) + 1;
     if (at_ == text_.size()) return token;
@@ -112,9 +115,11 @@ Token Lexer::next() {
         token.text = text_.substr(begin, at_ - begin);
         return token;
     }
-    if (is_digit(c) || (c == '.' && at_ + 1 < text_.size() && is_digit(text_[at_ + 1]))) return number(std::move(token));
-    static constexpr std::string_view symbols[] = {"||", "&&", "==", "!=", "<=", ">=", "<<", ">>", "<", ">", "+", "-", "*", "/",
-                                                   "%",  "!",  "&",  "|",  "^",  "~",  "?",  ":",  "(", ")", "[", "]", ",", "="};
+    if (is_digit(c) || (c == '.' && at_ + 1 < text_.size() && is_digit(text_[at_ + 1])))
+        return number(std::move(token));
+    static constexpr std::string_view symbols[] = {"||", "&&", "==", "!=", "<=", ">=", "<<", ">>", "<", ">",
+                                                   "+",  "-",  "*",  "/",  "%",  "!",  "&",  "|",  "^", "~",
+                                                   "?",  ":",  "(",  ")",  "[",  "]",  ",",  "="};
     for (const std::string_view symbol : symbols) {
         if (text_.substr(at_, symbol.size()) != symbol) continue;
         token.kind = TokenKind::symbol;
@@ -124,9 +129,11 @@ Token Lexer::next() {
     }
     token.text = text_.substr(at_, 1);
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) return invalid(std::move(token), "the control character " + hex_byte(byte) + " has no meaning here");
+    if (byte < 0x20 || byte == 0x7f)
+        return invalid(std::move(token), "the control character " + hex_byte(byte) + " has no meaning here");
     if (byte >= 0x80) {
-        return invalid(std::move(token), "the byte " + hex_byte(byte) + " is not ASCII; names are letters, digits and _, comparisons <= and !=");
+        return invalid(std::move(token), "the byte " + hex_byte(byte) +
+                                             " is not ASCII; names are letters, digits and _, comparisons <= and !=");
     }
     return invalid(std::move(token), std::string("the character '") + c + "' has no meaning here");
 }

@@ -36,13 +36,15 @@ const Status& status_or_ok(const std::shared_ptr<const Status>& status) {
 constexpr int32_t own_leaves[5] = {-1, -1, -1, -1, -1};
 
 // A Mask or ScoreMod of the finished syntax, or a broken one.
-template <class T> T finished(const Syntax& syntax, int32_t root, Context context) {
+template <class T>
+T finished(const Syntax& syntax, int32_t root, Context context) {
     Result<Tree> tree = detail::finish(syntax, root, context);
     if (!tree) return T::broken(tree.status());
     return T(std::make_shared<const Tree>(std::move(*tree)));
 }
 
-template <class T> T finished(const Expr& result, Context context) {
+template <class T>
+T finished(const Expr& result, Context context) {
     if (!result.syntax()) {
         return T::broken(error(Code::invalid_argument, "the function returned an Expr that was moved from"));
     }

@@ -1,4 +1,5 @@
-// Calls of named masks and score mods: from a definition and arguments to an expression, and the text grammar's overloads.
+// Calls of named masks and score mods: from a definition and arguments to an expression, and the text grammar's
+// overloads.
 #pragma once
 
 #include <span>
@@ -10,7 +11,8 @@
 
 namespace vkattn::detail {
 
-// The entry's expression at `site`. Arguments are of the entry's kinds; their types are settled here (ints, tables' elements).
+// The entry's expression at `site`. Arguments are of the entry's kinds; their types are settled here (ints, tables'
+// elements).
 Expr build_named(const NamedEntry& entry, const NamedSite& site, NamedArgument* args);
 
 // What an argument in text can be. An expression is a value; a bare name is what it is declared as, or either.
@@ -20,9 +22,10 @@ struct CallArgument {
 };
 struct ResolvedCall {
     const NamedEntry* entry = nullptr;
-    bool last_is_score = false;             // one argument more than the entry has: the score that a score mod changes
+    bool last_is_score = false;  // one argument more than the entry has: the score that a score mod changes
 };
-// The overload of `name` that takes these arguments; where several do, one without the extra score, then the first listed.
+// The overload of `name` that takes these arguments; where several do, one without the extra score, then the first
+// listed.
 Result<ResolvedCall> resolve_call(std::span<const NamedEntry> entries, std::string_view name,
                                   std::span<const CallArgument> arguments, bool score_mod);
 

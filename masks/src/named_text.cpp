@@ -72,8 +72,9 @@ bool is_identifier(std::string_view name) {
            std::all_of(name.begin(), name.end(), [&](char c) { return is_letter(c) || is_digit(c); });
 }
 
-// Function names are, though a call is told by its '(', and so are named masks that are called without arguments: there a
-// forgotten () would silently be a scalar. window, offset and the like are free: param("window") is a good name.
+// Function names are, though a call is told by its '(', and so are named masks that are called without arguments:
+// there a forgotten () would silently be a scalar. window, offset and the like are free: param("window") is a good
+// name.
 bool is_reserved(std::string_view name) {
     if (name == "true" || name == "false" || name == "inf" || name == "nan" || name == "clamp") return true;
     if (name != "literal" && name != "param" && name != "slot" && name != "table") {
@@ -126,7 +127,7 @@ Result<ResolvedCall> resolve_call(std::span<const NamedEntry> entries, std::stri
 
 std::string did_you_mean(std::string_view name, std::span<const std::string_view> candidates) {
     std::string_view best;
-    size_t best_distance = name.size() < 4 ? 2 : 3;     // only what is nearer than this
+    size_t best_distance = name.size() < 4 ? 2 : 3;  // only what is nearer than this
     if (name.size() > 64) return "";
     std::vector<size_t> row;
     for (const std::string_view candidate : candidates) {

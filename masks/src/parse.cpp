@@ -1,6 +1,6 @@
-// Text to syntax: the steps of the machine. `operands_` holds finished values, `frames_` what still waits for one: binary and
-// unary operators, the two halves of ?:, and what only a closing mark ends (parentheses, table brackets, calls). Every limit is
-// checked before the next token is taken.
+// Text to syntax: the steps of the machine. `operands_` holds finished values, `frames_` what still waits for one:
+// binary and unary operators, the two halves of ?:, and what only a closing mark ends (parentheses, table brackets,
+// calls). Every limit is checked before the next token is taken.
 #include <algorithm>
 #include <utility>
 
@@ -16,7 +16,7 @@ namespace {
 struct BinaryOperator {
     std::string_view symbol;
     Op op;
-    bool swapped = false;                   // > and >= are < and <= with the operands the other way round
+    bool swapped = false;  // > and >= are < and <= with the operands the other way round
 };
 constexpr BinaryOperator binary_operators[] = {
     {"||", Op::logical_or}, {"&&", Op::logical_and}, {"|", Op::bit_or}, {"^", Op::bit_xor}, {"&", Op::bit_and},
@@ -76,7 +76,8 @@ int32_t Parser::node(Op op, int32_t column, std::initializer_list<int32_t> args,
 
 bool Parser::open(Frame frame) {
     if (frame.kind != Waiting::binary && ++depth_ > limits_.depth) {
-        return fail(frame.column, "the text is nested deeper than " + std::to_string(limits_.depth) + " levels, the limit");
+        return fail(frame.column,
+                    "the text is nested deeper than " + std::to_string(limits_.depth) + " levels, the limit");
     }
     frame.first_operand = operands_.size();
     frame.first_node = tape_size();
@@ -114,7 +115,7 @@ bool Parser::take_operand() {
         frame.op = token.is("-") ? Op::neg : token.is("!") ? Op::logical_not : Op::bit_not;
         return open(frame);
     }
-    if (call_ends && operands_.size() == frames_.back().first_operand) {    // name()
+    if (call_ends && operands_.size() == frames_.back().first_operand) {  // name()
         const Frame call = frames_.back();
         frames_.pop_back();
         --depth_;
@@ -184,11 +185,11 @@ bool Parser::take_operator() {
         frame.swapped = binary.swapped;
         frame.precedence = precedence_of(binary.op);
         frame.column = token.column;
-        reduce_to(frame.precedence);        // left associative
+        reduce_to(frame.precedence);  // left associative
         return open(frame);
     }
     if (token.is("?")) {
-        reduce_to(lowest_precedence);       // a waiting : stays: right associative
+        reduce_to(lowest_precedence);  // a waiting : stays: right associative
         Frame frame;
         frame.kind = Waiting::question;
         frame.column = token.column;
@@ -211,7 +212,8 @@ bool Parser::take_operator() {
     if (token.is("(")) return fail(token.column, "'(' after a value: only a function's name is called");
     if (token.is("[")) return fail(token.column, "'[' after a value: only a table's name is indexed");
     const bool word = token.text == "and" || token.text == "or" || token.text == "not" || token.text == "if";
-    return fail(token.column, "an operator is needed before " + quoted(token.text) + (word ? "; write && || ! and ?:" : ""));
+    return fail(token.column,
+                "an operator is needed before " + quoted(token.text) + (word ? "; write && || ! and ?:" : ""));
 }
 
 bool Parser::take_closing() {
@@ -234,10 +236,13 @@ bool Parser::take_closing() {
     }
     if (!token.is(closing)) {
         const std::string opened = std::string(bracket ? "'['" : "'('") + " of column " + std::to_string(frame.column);
-        const std::string mark = frame.name.empty() ? opened : quoted(frame.name) + " of column " + std::to_string(frame.column);
-        if (token.kind == TokenKind::end) return fail(token.column, "the text ends, but " + mark + " is not closed by '" + closing + "'");
+        const std::string mark =
+            frame.name.empty() ? opened : quoted(frame.name) + " of column " + std::to_string(frame.column);
+        if (token.kind == TokenKind::end)
+            return fail(token.column, "the text ends, but " + mark + " is not closed by '" + closing + "'");
         if (token.is(",")) return fail(token.column, "a ',' stands only between the arguments of a call or table");
-        return fail(token.column, quoted(token.text) + " where " + mark + " is still open; close it with '" + closing + "'");
+        return fail(token.column,
+                    quoted(token.text) + " where " + mark + " is still open; close it with '" + closing + "'");
     }
     frames_.pop_back();
     --depth_;

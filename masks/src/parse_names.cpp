@@ -10,13 +10,26 @@ namespace {
 
 // clamp is not an operator of the tree: min(max(x, low), high).
 constexpr Function functions[] = {
-    {"abs", Op::abs, 1, "x"},     {"min", Op::min, 2, "a, b"},     {"max", Op::max, 2, "a, b"},
-    {"exp", Op::exp, 1, "x"},     {"exp2", Op::exp2, 1, "x"},      {"log", Op::log, 1, "x"},
-    {"log2", Op::log2, 1, "x"},   {"pow", Op::pow, 2, "x, y"},     {"sqrt", Op::sqrt, 1, "x"},
-    {"rsqrt", Op::rsqrt, 1, "x"}, {"sin", Op::sin, 1, "x"},        {"cos", Op::cos, 1, "x"},
-    {"tanh", Op::tanh, 1, "x"},   {"sigmoid", Op::sigmoid, 1, "x"}, {"floor", Op::floor, 1, "x"},
-    {"sign", Op::sign, 1, "x"},   {"float", Op::to_f32, 1, "x"},   {"int", Op::to_i32, 1, "x"},
-    {"select", Op::select, 3, "condition, a, b"}, {"clamp", Op::min, 3, "x, low, high"},
+    {"abs", Op::abs, 1, "x"},
+    {"min", Op::min, 2, "a, b"},
+    {"max", Op::max, 2, "a, b"},
+    {"exp", Op::exp, 1, "x"},
+    {"exp2", Op::exp2, 1, "x"},
+    {"log", Op::log, 1, "x"},
+    {"log2", Op::log2, 1, "x"},
+    {"pow", Op::pow, 2, "x, y"},
+    {"sqrt", Op::sqrt, 1, "x"},
+    {"rsqrt", Op::rsqrt, 1, "x"},
+    {"sin", Op::sin, 1, "x"},
+    {"cos", Op::cos, 1, "x"},
+    {"tanh", Op::tanh, 1, "x"},
+    {"sigmoid", Op::sigmoid, 1, "x"},
+    {"floor", Op::floor, 1, "x"},
+    {"sign", Op::sign, 1, "x"},
+    {"float", Op::to_f32, 1, "x"},
+    {"int", Op::to_i32, 1, "x"},
+    {"select", Op::select, 3, "condition, a, b"},
+    {"clamp", Op::min, 3, "x, low, high"},
 };
 
 const Function* find_function(std::string_view name) {
@@ -30,9 +43,15 @@ struct Leaf {
     std::string_view name;
     Op op;
 };
-constexpr Leaf leaves[] = {{"b", Op::b},           {"h", Op::h},           {"q", Op::q},
-                           {"kv", Op::kv},         {"score", Op::score},   {"q_len", Op::q_len},
-                           {"kv_len", Op::kv_len}, {"q_heads", Op::q_heads}, {"kv_heads", Op::kv_heads}};
+constexpr Leaf leaves[] = {{"b", Op::b},
+                           {"h", Op::h},
+                           {"q", Op::q},
+                           {"kv", Op::kv},
+                           {"score", Op::score},
+                           {"q_len", Op::q_len},
+                           {"kv_len", Op::kv_len},
+                           {"q_heads", Op::q_heads},
+                           {"kv_heads", Op::kv_heads}};
 
 const Leaf* find_leaf(std::string_view name) {
     for (const Leaf& leaf : leaves) {
@@ -91,7 +110,8 @@ bool Parser::take_name() {
     }
     operand_expected_ = false;
     if (take_constant()) return true;
-    if (is_reserved(name)) return fail(column, quoted(name) + " is a function here; call it: " + std::string(name) + "(...)");
+    if (is_reserved(name))
+        return fail(column, quoted(name) + " is a function here; call it: " + std::string(name) + "(...)");
     if (name == "and" || name == "or" || name == "not" || name == "if" || name == "else") {
         return fail(column, quoted(name) + " is not an operator; write && || ! and condition ? a : b");
     }
@@ -117,7 +137,8 @@ bool Parser::undeclared(std::string_view name, int32_t column) {
                             (known.empty() ? "; no table or scalar is given" : "; given are: " + known));
 }
 
-bool Parser::count_name(std::set<std::string_view>& used, std::string_view name, size_t limit, const char* what, int32_t column) {
+bool Parser::count_name(std::set<std::string_view>& used, std::string_view name, size_t limit, const char* what,
+                        int32_t column) {
     used.insert(name);
     if (used.size() <= limit) return true;
     return fail(column, "the text names more than " + std::to_string(limit) + " " + what + ", the limit");
@@ -149,8 +170,8 @@ bool Parser::close_bracket(const Frame& frame) {
     const bool is_declared = declared != tables_.end();
     const size_t n_dims = is_declared ? declared->second->n_dims : 0;
     if (n_args > 4 || (n_dims != 0 && n_args != n_dims)) {
-        return fail(frame.column, "table " + quoted(frame.name) + " is indexed with " + std::to_string(n_args) + ", but has " +
-                                      (n_dims != 0 ? std::to_string(n_dims) : "1 to 4") +
+        return fail(frame.column, "table " + quoted(frame.name) + " is indexed with " + std::to_string(n_args) +
+                                      ", but has " + (n_dims != 0 ? std::to_string(n_dims) : "1 to 4") +
                                       (n_dims == 1 ? " dimension" : " dimensions"));
     }
     if (!count_name(used_tables_, frame.name, limits_.tables, "tables", frame.column)) return false;
@@ -179,8 +200,8 @@ bool Parser::call_function(const Frame& frame, const Function& function) {
     const size_t n_args = operands_.size() - frame.first_operand;
     if (n_args != function.n_args) {
         return fail(frame.column, quoted(frame.name) + " is called with " + std::to_string(n_args) +
-                                      (n_args == 1 ? " argument" : " arguments") + "; write " + std::string(function.name) + "(" +
-                                      std::string(function.arguments) + ")");
+                                      (n_args == 1 ? " argument" : " arguments") + "; write " +
+                                      std::string(function.name) + "(" + std::string(function.arguments) + ")");
     }
     int32_t args[3] = {-1, -1, -1};
     for (size_t i = 0; i < n_args; ++i) args[i] = operands_[frame.first_operand + i].node;
@@ -207,7 +228,7 @@ Expr Parser::copy_at(int32_t first, int32_t last, const Expr (&indices)[4]) {
     std::vector<int32_t> placed(static_cast<size_t>(last - first + 1));
     for (int32_t i = first; i <= last; ++i) {
         SyntaxNode copy = syntax_->nodes[static_cast<size_t>(i)];
-        const int leaf = copy.form == Form::op ? leaf_index(copy.op) : -1;
+        const int leaf = leaf_index(copy.op);
         for (uint8_t k = 0; k < copy.n_args; ++k) copy.args[k] = placed[static_cast<size_t>(copy.args[k] - first)];
         placed[static_cast<size_t>(i - first)] = leaf >= 0 && leaf < 4 ? replaced[leaf] : syntax_->push(copy);
     }
@@ -237,13 +258,15 @@ NamedArgument Parser::named_argument(const Operand& operand, ArgumentKind kind) 
 }
 
 bool Parser::call_named(const Frame& frame, std::span<const NamedEntry> entries, bool score_mod) {
-    std::vector<Operand> operands(operands_.begin() + static_cast<std::ptrdiff_t>(frame.first_operand), operands_.end());
+    std::vector<Operand> operands(operands_.begin() + static_cast<std::ptrdiff_t>(frame.first_operand),
+                                  operands_.end());
     operands_.resize(frame.first_operand);
     std::vector<CallArgument> kinds;
     for (const Operand& operand : operands) {
         const bool bare = !operand.bare_name.empty();
         const bool as_table = declared_as_table(operand.bare_name), as_scalar = declared_as_scalar(operand.bare_name);
-        if (bare && declarations_.closed && !as_table && !as_scalar) return undeclared(operand.bare_name, operand.column);
+        if (bare && declarations_.closed && !as_table && !as_scalar)
+            return undeclared(operand.bare_name, operand.column);
         kinds.push_back({bare && (as_table || !as_scalar), !bare || as_scalar || !as_table});
     }
     const Result<ResolvedCall> call = resolve_call(entries, frame.name, kinds, score_mod);
@@ -257,7 +280,8 @@ bool Parser::call_named(const Frame& frame, std::span<const NamedEntry> entries,
         Operand& operand = operands[i];
         const bool is_score = call->last_is_score && i + 1 == operands.size();
         const ArgumentKind kind = is_score ? ArgumentKind::number : entry.parameters[i].kind;
-        const bool is_table = kind == ArgumentKind::table_i32 || kind == ArgumentKind::table_f32 || kind == ArgumentKind::table_bool;
+        const bool is_table =
+            kind == ArgumentKind::table_i32 || kind == ArgumentKind::table_f32 || kind == ArgumentKind::table_bool;
         if (is_table) {
             if (!count_name(used_tables_, operand.bare_name, limits_.tables, "tables", operand.column)) return false;
         } else if (!operand.bare_name.empty()) {
@@ -290,7 +314,8 @@ bool Parser::check_tables(int32_t first_node, int32_t column) {
         const SyntaxNode& lookup = syntax_->nodes[i];
         if (lookup.op != Op::table) continue;
         const auto declared = tables_.find(syntax_->tables[lookup.payload].name);
-        if (declared == tables_.end() || declared->second->n_dims == 0 || declared->second->n_dims == lookup.n_args) continue;
+        if (declared == tables_.end() || declared->second->n_dims == 0 || declared->second->n_dims == lookup.n_args)
+            continue;
         return fail(column, "table " + quoted(declared->first) + " must have " + std::to_string(lookup.n_args) +
                                 (lookup.n_args == 1 ? " dimension" : " dimensions") + " here, but has " +
                                 std::to_string(declared->second->n_dims));

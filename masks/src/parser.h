@@ -1,5 +1,5 @@
-// The machine that turns text into syntax: shunting-yard over explicit stacks, so that nesting costs heap and never the call
-// stack. parse.cpp has its steps, parse_names.cpp what names, tables and calls mean.
+// The machine that turns text into syntax: shunting-yard over explicit stacks, so that nesting costs heap and never
+// the call stack. parse.cpp has its steps, parse_names.cpp what names, tables and calls mean.
 #pragma once
 
 #include <initializer_list>
@@ -31,7 +31,7 @@ struct Operand {
     int32_t node = -1;
     std::string_view bare_name;
     int32_t column = 0;
-    int32_t first_node = 0;                 // of an argument: the tape from here to `node` is its own
+    int32_t first_node = 0;  // of an argument: the tape from here to `node` is its own
 };
 
 enum class Waiting : uint8_t { binary, unary, question, colon, parenthesis, bracket, call };
@@ -42,15 +42,15 @@ struct Frame {
     bool swapped = false;
     int precedence = 0;
     int32_t column = 0;
-    std::string_view name;                  // of a table or a called function
-    size_t first_operand = 0;               // operands_ from here are a bracket's or call's arguments
-    int32_t first_node = 0;                 // where the present argument's nodes begin
+    std::string_view name;     // of a table or a called function
+    size_t first_operand = 0;  // operands_ from here are a bracket's or call's arguments
+    int32_t first_node = 0;    // where the present argument's nodes begin
 };
 
 class Parser {
   public:
-    Parser(std::string_view text, const Declarations& declarations, const TextLimits& limits, Context context) :
-        text_(text), lexer_(text), declarations_(declarations), limits_(limits), context_(context) {}
+    Parser(std::string_view text, const Declarations& declarations, const TextLimits& limits, Context context)
+        : text_(text), lexer_(text), declarations_(declarations), limits_(limits), context_(context) {}
 
     Result<Tree> parse();
 
@@ -69,8 +69,8 @@ class Parser {
     bool open(Frame frame);
 
     void reduce_top();
-    void reduce_to(int precedence);         // operators that bind at least as tightly
-    bool reduce_group();                    // everything up to the enclosing mark; false: a ? lacks its :
+    void reduce_to(int precedence);  // operators that bind at least as tightly
+    bool reduce_group();             // everything up to the enclosing mark; false: a ? lacks its :
 
     bool close_bracket(const Frame& frame);
     bool close_call(const Frame& frame);
@@ -84,7 +84,8 @@ class Parser {
     bool declared_as_scalar(std::string_view name) const { return params_.count(name) > 0; }
     bool undeclared(std::string_view name, int32_t column);
     bool check_tables(int32_t first_node, int32_t column);
-    bool count_name(std::set<std::string_view>& used, std::string_view name, size_t limit, const char* what, int32_t column);
+    bool count_name(std::set<std::string_view>& used, std::string_view name, size_t limit, const char* what,
+                    int32_t column);
 
     int32_t node(Op op, int32_t column, std::initializer_list<int32_t> args, Form form = Form::op);
     int32_t tape_size() const { return static_cast<int32_t>(syntax_->nodes.size()); }
@@ -99,8 +100,8 @@ class Parser {
     Status status_;
     Token token_, next_;
     bool operand_expected_ = true;
-    bool argument_begins_ = false;          // the token before was the ( or , of a call
-    size_t depth_ = 0;                      // of frames that are not binary operators
+    bool argument_begins_ = false;  // the token before was the ( or , of a call
+    size_t depth_ = 0;              // of frames that are not binary operators
     std::shared_ptr<Syntax> syntax_ = std::make_shared<Syntax>();
     std::vector<Operand> operands_;
     std::vector<Frame> frames_;

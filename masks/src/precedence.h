@@ -5,9 +5,9 @@
 
 namespace vkattn::detail {
 
-constexpr int lowest_precedence = 0;        // ?:
+constexpr int lowest_precedence = 0;  // ?:
 constexpr int unary_precedence = 11;
-constexpr int primary_precedence = 12;      // names, literals, calls, table look-ups
+constexpr int primary_precedence = 12;  // names, literals, calls, table look-ups
 
 int precedence_of(Op op);
 

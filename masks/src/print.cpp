@@ -1,5 +1,5 @@
-// From a tree back to text, with as few parentheses as C's precedence needs. Nothing recurses: an explicit stack of what is
-// still to be written.
+// From a tree back to text, with as few parentheses as C's precedence needs. Nothing recurses: an explicit stack of
+// what is still to be written.
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -24,7 +24,7 @@ std::string literal_text(Type type, uint32_t bits) {
     char buffer[32];
     const auto written = std::to_chars(buffer, buffer + sizeof buffer, value);
     std::string text(buffer, written.ptr);
-    if (text.find_first_of(".e") == std::string::npos) text += ".0";    // a float never looks like an int
+    if (text.find_first_of(".e") == std::string::npos) text += ".0";  // a float never looks like an int
     return text;
 }
 
@@ -43,7 +43,8 @@ class Printer {
                 write(piece.node, piece.min_precedence);
             }
             if (text_.size() > max_bytes_) {
-                return error(Code::limit_exceeded, "the text of this expression is longer than " + std::to_string(max_bytes_) +
+                return error(Code::limit_exceeded, "the text of this expression is longer than " +
+                                                       std::to_string(max_bytes_) +
                                                        " bytes (shared sub-expressions are written out each time)");
             }
         }
@@ -71,7 +72,7 @@ class Printer {
     const Tree& tree_;
     size_t max_bytes_;
     std::string text_;
-    std::vector<Piece> pending_;            // the last is written next
+    std::vector<Piece> pending_;  // the last is written next
 };
 
 // Of a literal, a scalar or an index; "." for everything else.
@@ -80,7 +81,8 @@ std::string Printer::leaf_text(const Node& node) const {
     if (node.op == Op::param) return tree_.params[node.payload].name;
     if (node.op == Op::slot) {
         const SlotRef& slot = tree_.slots[node.payload];
-        return slot.param >= 0 ? tree_.params[static_cast<size_t>(slot.param)].name : literal_text(slot.type, slot.bits);
+        return slot.param >= 0 ? tree_.params[static_cast<size_t>(slot.param)].name
+                               : literal_text(slot.type, slot.bits);
     }
     return node.n_args == 0 ? std::string(detail::op_text(node.op)) : ".";
 }
@@ -132,7 +134,8 @@ void Printer::write(int32_t index, int min_precedence) {
     }
 }
 
-template <class T> Result<std::string> text_of(const T& value, size_t max_bytes) {
+template <class T>
+Result<std::string> text_of(const T& value, size_t max_bytes) {
     if (!value.status().ok()) return value.status();
     return to_text(value.tree(), static_cast<int32_t>(value.tree().nodes.size()) - 1, max_bytes);
 }

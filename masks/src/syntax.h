@@ -14,12 +14,12 @@
 
 namespace vkattn::detail {
 
-constexpr int type_by_context = -1;         // a Type, or this: i32 in a mask or where an int is needed, else f32
+constexpr int type_by_context = -1;  // a Type, or this: i32 in a mask or where an int is needed, else f32
 
 enum class Form : uint8_t {
     op,
-    swapped,                                // lt or le, written as > or >= with the operands the other way round
-    int_argument,                           // args[0] itself, which must be an i32: argument `payload` of a named mask
+    swapped,       // lt or le, written as > or >= with the operands the other way round
+    int_argument,  // args[0] itself, which must be an i32: argument `payload` of a named mask
 };
 
 struct SyntaxNode {
@@ -27,9 +27,9 @@ struct SyntaxNode {
     Form form = Form::op;
     Type literal_type = Type::boolean;
     uint8_t n_args = 0;
-    uint32_t payload = 0;                   // as in Node; params and tables are indices into Syntax
+    uint32_t payload = 0;  // as in Node; params and tables are indices into Syntax
     int32_t args[4] = {-1, -1, -1, -1};
-    int32_t column = 0;                     // of the text, from 1; 0: traced in C++
+    int32_t column = 0;  // of the text, from 1; 0: traced in C++
 };
 
 struct SyntaxParam {
@@ -54,7 +54,7 @@ struct Syntax {
     std::vector<SyntaxNode> nodes;
     std::vector<SyntaxParam> params;
     std::vector<SyntaxTable> tables;
-    Status failure;                         // of a broken mask that was embedded, or of an invalid Expr
+    Status failure;  // of a broken mask that was embedded, or of an invalid Expr
 
     int32_t push(const SyntaxNode& node);
     int32_t leaf(Op op);
@@ -64,7 +64,8 @@ struct Syntax {
 
     // Appends the first `count` nodes of `other`; its node i is then i + the returned offset.
     int32_t append(const Syntax& other, size_t count);
-    // Appends a typed tree whose leaves b, h, q, kv and score are nodes of this tape (-1: themselves); returns its result.
+    // Appends a typed tree whose leaves b, h, q, kv and score are nodes of this tape (-1: themselves); returns its
+    // result.
     int32_t append(const Tree& tree, const int32_t (&leaves)[5]);
     void fail(const Status& status);
 

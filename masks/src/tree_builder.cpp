@@ -20,7 +20,8 @@ uint64_t hash_node(const Node& node) {
 }
 
 // New numbers in order of first use; `kept` collects what is used, in that order.
-template <class T> class Renumber {
+template <class T>
+class Renumber {
   public:
     explicit Renumber(std::vector<T>& all) : all_(all), number_(all.size(), -1) {}
 

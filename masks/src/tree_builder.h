@@ -16,7 +16,7 @@ Node make_literal(Type type, uint32_t bits);
 // A tape on which equal nodes exist once.
 class TreeBuilder {
   public:
-    int32_t add(const Node& node);          // the position of an equal node, or of this one, appended
+    int32_t add(const Node& node);  // the position of an equal node, or of this one, appended
     const Node& operator[](int32_t i) const { return nodes_[static_cast<size_t>(i)]; }
     const std::vector<Node>& nodes() const { return nodes_; }
     std::vector<Node> take() { return std::move(nodes_); }
@@ -25,12 +25,12 @@ class TreeBuilder {
     void grow();
 
     std::vector<Node> nodes_;
-    std::vector<int32_t> buckets_;          // open addressing by hash; -1: free
+    std::vector<int32_t> buckets_;  // open addressing by hash; -1: free
 };
 
-// `tree` with `root` as its result: unreachable nodes dropped, the others in depth-first post-order (arguments left to right),
-// params, tables and slots renumbered in order of first use. Equal graphs become equal tapes, however they were built.
-// Where slots exist, a param is used by a slot.
+// `tree` with `root` as its result: unreachable nodes dropped, the others in depth-first post-order (arguments left
+// to right), params, tables and slots renumbered in order of first use. Equal graphs become equal tapes, however they
+// were built. Where slots exist, a param is used by a slot.
 Tree canonical_order(Tree tree, int32_t root);
 
 }  // namespace vkattn::detail

@@ -1,5 +1,6 @@
 // Random masks and score mods of every operator, and values for them: one generator for all property tests.
-// Reproducible everywhere: the same seed gives the same tree (no std:: distributions, whose results differ between libraries).
+// Reproducible everywhere: the same seed gives the same tree (no std:: distributions, whose results differ between
+// libraries).
 #pragma once
 
 #include <cstdint>
@@ -25,23 +26,23 @@ class Rng {
         return z ^ (z >> 31);
     }
     int32_t below(int32_t n) { return static_cast<int32_t>(next() % static_cast<uint64_t>(n)); }
-    int32_t between(int32_t low, int32_t high) { return low + below(high - low + 1); }   // inclusive
+    int32_t between(int32_t low, int32_t high) { return low + below(high - low + 1); }  // inclusive
     bool chance(int32_t percent) { return below(100) < percent; }
-    float unit() { return static_cast<float>(next() >> 40) * 0x1p-24f; }                // [0, 1)
+    float unit() { return static_cast<float>(next() >> 40) * 0x1p-24f; }  // [0, 1)
 
   private:
     uint64_t state_;
 };
 
 struct RandomTreeOptions {
-    bool floats = true;             // f32 operators also in masks
-    bool transcendentals = true;    // exp ... sigmoid, whose results differ between devices; floor and sign stay
-    bool names = true;              // params and tables
-    bool extreme_literals = true;   // INT_MIN, INT_MAX, inf and the like among the literals
+    bool floats = true;            // f32 operators also in masks
+    bool transcendentals = true;   // exp ... sigmoid, whose results differ between devices; floor and sign stay
+    bool names = true;             // params and tables
+    bool extreme_literals = true;  // INT_MIN, INT_MAX, inf and the like among the literals
 };
 
-// Grows pools of i32, f32 and bool expressions by `size_budget` random operators over their (mostly recent) members, so that
-// sub-expressions are shared as in real masks.
+// Grows pools of i32, f32 and bool expressions by `size_budget` random operators over their (mostly recent) members,
+// so that sub-expressions are shared as in real masks.
 class RandomTrees {
   public:
     RandomTrees(Rng& rng, const RandomTreeOptions& options) : rng_(rng), options_(options) {}
@@ -53,7 +54,8 @@ class RandomTrees {
             grow(size_budget);
             if (rng_.chance(4)) return pick(ints_);
             const Expr &x = conditions_.back(), &y = pick(conditions_);
-            const Expr last = !floats_.empty() && rng_.chance(40) ? floats_.back() <= pick(floats_) : ints_.back() < pick(ints_);
+            const Expr last =
+                !floats_.empty() && rng_.chance(40) ? floats_.back() <= pick(floats_) : ints_.back() < pick(ints_);
             switch (rng_.below(6)) {
             case 0: return x && last;
             case 1: return x || last;
@@ -99,15 +101,29 @@ class RandomTrees {
     }
 
     Expr int_literal() {
-        static constexpr int32_t extremes[] = {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(), -1,
-                                               0, 1, 31, 32, 65535, -65536, 1 << 30};
+        static constexpr int32_t extremes[] = {std::numeric_limits<int32_t>::min(),
+                                               std::numeric_limits<int32_t>::max(),
+                                               -1,
+                                               0,
+                                               1,
+                                               31,
+                                               32,
+                                               65535,
+                                               -65536,
+                                               1 << 30};
         if (options_.extreme_literals && rng_.chance(15)) return extremes[rng_.below(10)];
         return rng_.chance(80) ? rng_.between(0, 9) : rng_.between(-100, 1000);
     }
 
     Expr float_literal() {
-        static constexpr float extremes[] = {0.0f, -0.0f, std::numeric_limits<float>::infinity(),
-                                             -std::numeric_limits<float>::infinity(), 3.4028235e38f, 1e-45f, -1.0f, 16777217.0f};
+        static constexpr float extremes[] = {0.0f,
+                                             -0.0f,
+                                             std::numeric_limits<float>::infinity(),
+                                             -std::numeric_limits<float>::infinity(),
+                                             3.4028235e38f,
+                                             1e-45f,
+                                             -1.0f,
+                                             16777217.0f};
         if (options_.extreme_literals && rng_.chance(15)) return extremes[rng_.below(8)];
         if (rng_.chance(50)) return static_cast<float>(rng_.between(-8, 8)) * 0.5f;
         return (rng_.unit() - 0.5f) * 20.0f;
@@ -254,7 +270,8 @@ inline TableData random_table(Rng& rng, Type type, uint8_t n_dims) {
     for (uint8_t i = 0; i < n_dims; ++i) data.dims.push_back(rng.between(1, n_dims == 1 ? 12 : 4));
     for (int64_t i = 0; i < data.count(); ++i) {
         if (type == Type::boolean) data.boolean.push_back(rng.chance(50) ? 1 : 0);
-        if (type == Type::i32) data.i32.push_back(rng.chance(90) ? rng.between(-3, 12) : static_cast<int32_t>(rng.next()));
+        if (type == Type::i32)
+            data.i32.push_back(rng.chance(90) ? rng.between(-3, 12) : static_cast<int32_t>(rng.next()));
         if (type == Type::f32) data.f32.push_back((rng.unit() - 0.5f) * 8.0f);
     }
     return data;
@@ -274,7 +291,8 @@ inline Bindings random_bindings(Rng& rng, const std::vector<const Tree*>& trees)
         }
         for (const TableRef& ref : tree->tables) {
             if (bindings.tables.count(ref.name) > 0) continue;
-            bindings.tables.emplace(ref.name, std::make_shared<const TableData>(random_table(rng, ref.type, ref.n_dims)));
+            bindings.tables.emplace(ref.name,
+                                    std::make_shared<const TableData>(random_table(rng, ref.type, ref.n_dims)));
         }
     }
     return bindings;

@@ -19,10 +19,11 @@ constexpr int32_t int_max = std::numeric_limits<int32_t>::max();
 constexpr float infinity = std::numeric_limits<float>::infinity();
 const float nan_f32 = std::numeric_limits<float>::quiet_NaN();
 
-// The value of an expression over two ints: the mask only compares it with something, its bits are read from the tape. The
-// 0 * q keeps it from being settled before a pair is known.
+// The value of an expression over two ints: the mask only compares it with something, its bits are read from the
+// tape. The 0 * q keeps it from being settled before a pair is known.
 int32_t int_of(const std::function<Expr(Expr, Expr)>& f, int32_t x, int32_t y) {
-    const Mask mask = trace_mask([&](Index, Index, Index q, Index) { return f(param("x") + 0 * q, param("y")) == param("z"); });
+    const Mask mask =
+        trace_mask([&](Index, Index, Index q, Index) { return f(param("x") + 0 * q, param("y")) == param("z"); });
     REQUIRE_MESSAGE(mask.status().ok(), mask.status().message);
     Bindings bindings{{{"x", x}, {"y", y}, {"z", 0}}, {}};
     auto evaluator = Evaluator::make(mask, Shape{1, 1, 1, 1, 1}, bindings);
@@ -160,22 +161,24 @@ TEST_CASE("float operators are single IEEE steps") {
 
 TEST_CASE("table indices are clamped in each dimension") {
     const Mask mask = trace_mask([](Index, Index, Index q, Index kv) { return table("t")(q - 2, kv - 3) == 5; });
-    auto evaluator = Evaluator::make(mask, Shape{1, 1, 1, 8, 8}, Bindings{{}, {{"t", ints({2, 3}, {0, 1, 2, 3, 4, 5})}}});
+    auto evaluator =
+        Evaluator::make(mask, Shape{1, 1, 1, 8, 8}, Bindings{{}, {{"t", ints({2, 3}, {0, 1, 2, 3, 4, 5})}}});
     REQUIRE(evaluator);
     for (int32_t q = 0; q < 8; ++q) {
         for (int32_t kv = 0; kv < 8; ++kv) CHECK(evaluator->mask(0, 0, q, kv) == (q >= 3 && kv >= 5));
     }
-    CHECK(evaluator->mask(0, 0, int_min, 0) == false);      // q - 2 wraps to a large index: the last row
+    CHECK(evaluator->mask(0, 0, int_min, 0) == false);  // q - 2 wraps to a large index: the last row
     CHECK(evaluator->mask(0, 0, int_min, int_max) == true);
 }
 
 TEST_CASE("lengths, heads, defaults and overrides") {
     const ScoreMod mod = trace_score_mod([](Expr score, Index b, Index h, Index, Index) {
-        return score + q_len() + 10 * kv_len() + 100 * q_heads() + 1000 * kv_heads() + param("a", 0.5f) + param("n", 3) + b * h;
+        return score + q_len() + 10 * kv_len() + 100 * q_heads() + 1000 * kv_heads() + param("a", 0.5f) +
+               param("n", 3) + b * h;
     });
     const Shape shape{2, 6, 3, 4, 5};
     CHECK(Evaluator::make(mod, shape)->score(0.25f, 1, 2, 0, 0) == 0.25f + 4 + 50 + 600 + 3000 + 0.5f + 3 + 2);
-    const Bindings given{{{"a", 2}, {"n", -1}}, {}};        // an int serves an f32 param
+    const Bindings given{{{"a", 2}, {"n", -1}}, {}};  // an int serves an f32 param
     CHECK(Evaluator::make(mod, shape, given)->score(0.0f, 0, 0, 0, 0) == 4 + 50 + 600 + 3000 + 2 - 1);
 }
 
@@ -186,7 +189,9 @@ TEST_CASE("bindings that do not fit are refused by name") {
         return evaluator.ok() ? std::string("accepted") : evaluator.status().message;
     };
     const auto doc = ints({4}, {0, 1, 2, 3});
-    const auto contains = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+    const auto contains = [](const std::string& text, const char* part) {
+        return text.find(part) != std::string::npos;
+    };
     CHECK(message({{{"w", 1}}, {{"doc", doc}}}) == "accepted");
     CHECK(contains(message({{}, {{"doc", doc}}}), "'w'"));
     CHECK(contains(message({{{"w", 1.0f}}, {{"doc", doc}}}), "'w' is an int"));
@@ -208,7 +213,7 @@ TEST_CASE("bindings that do not fit are refused by name") {
     huge.dims = {int64_t{1} << 40, int64_t{1} << 40, int64_t{1} << 40, int64_t{1} << 40};
     CHECK(check(huge, "huge").code == Code::limit_exceeded);
     huge.dims = {65536, 32768};
-    CHECK(check(huge, "huge").code == Code::limit_exceeded);    // 2^31 elements: one too many
+    CHECK(check(huge, "huge").code == Code::limit_exceeded);  // 2^31 elements: one too many
     huge.dims = {int64_t{1} << 62, 0};
     CHECK(check(huge, "huge").code == Code::limit_exceeded);
     huge.dims = {1, 1, 1, 1, 1};
@@ -218,8 +223,7 @@ TEST_CASE("bindings that do not fit are refused by name") {
 TEST_CASE("shapes are checked") {
     const auto refused = [](const Shape& shape, const char* name) {
         const Status status = check(shape);
-        return !status.ok() && status.message.find(name) != std::string::npos &&
-               !Evaluator::make(Mask(), shape).ok();
+        return !status.ok() && status.message.find(name) != std::string::npos && !Evaluator::make(Mask(), shape).ok();
     };
     CHECK(check(Shape{2, 6, 3, 0, 0}).ok());
     CHECK(refused(Shape{0, 1, 1, 1, 1}, "batch"));

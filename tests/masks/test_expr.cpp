@@ -27,14 +27,16 @@ std::string text(const ScoreMod& mod) {
     const auto result = to_text(mod);
     return result.ok() ? *result : "! " + result.status().message;
 }
-template <class T> bool says(const T& value, const char* part) {
+template <class T>
+bool says(const T& value, const char* part) {
     return !value.status().ok() && value.status().message.find(part) != std::string::npos;
 }
 
 }  // namespace
 
 TEST_CASE("conversions are inserted where types meet") {
-    CHECK(text(of([](Expr q, Expr kv) { return q >= kv && q - kv <= param("window"); })) == "kv <= q && q - kv <= window");
+    CHECK(text(of([](Expr q, Expr kv) { return q >= kv && q - kv <= param("window"); })) ==
+          "kv <= q && q - kv <= window");
     CHECK(text(of([](Expr q, Expr) { return q; })) == "q != 0");
     CHECK(text(of([](Expr q, Expr kv) { return q && !kv; })) == "q != 0 && !(kv != 0)");
     CHECK(text(of([](Expr q, Expr) { return q * 0.5 < 3; })) == "float(q) * 0.5 < 3.0");
@@ -59,13 +61,13 @@ TEST_CASE("undeclared names get their type from the context, or from where an in
     CHECK(mod.tree().params[0].type == Type::i32);
     CHECK(mod.tree().params[1].type == Type::f32);
     const Mask keep = of([](Expr q, Expr) { return table("keep", Type::boolean)(q); });
-    CHECK(keep.tree().nodes.size() == 2);                   // no conversion
+    CHECK(keep.tree().nodes.size() == 2);  // no conversion
     CHECK(of([](Expr q, Expr) { return param("f", 1.5f) < q; }).tree().params[0].type == Type::f32);
 }
 
 TEST_CASE("equal sub-expressions are one node") {
     const Mask mask = of([](Expr q, Expr kv) { return (q - kv) * (q - kv) < (kv - q) * (q - kv); });
-    CHECK(mask.tree().nodes.size() == 7);                   // q, kv, q - kv, square, kv - q, product, <
+    CHECK(mask.tree().nodes.size() == 7);  // q, kv, q - kv, square, kv - q, product, <
     CHECK((causal() && causal()).tree().nodes.size() == 4);
     // However a graph is built, its tape is the same.
     const Mask a = of([](Expr q, Expr kv) {
@@ -74,7 +76,8 @@ TEST_CASE("equal sub-expressions are one node") {
         return early < late;
     });
     CHECK(same_tree(a.tree(), of([](Expr q, Expr kv) { return q + 3 < kv * 7; }).tree()));
-    CHECK(same_tree(of([](Expr q, Expr kv) { return q > kv; }).tree(), of([](Expr q, Expr kv) { return kv < q; }).tree()));
+    CHECK(same_tree(of([](Expr q, Expr kv) { return q > kv; }).tree(),
+                    of([](Expr q, Expr kv) { return kv < q; }).tree()));
 }
 
 TEST_CASE("wrong types are refused with a hint") {
@@ -94,10 +97,11 @@ TEST_CASE("wrong types are refused with a hint") {
     CHECK(says(score_of([](Expr score, Expr q) { return score < q; }), "condition ? score : -inf"));
     CHECK(says(sliding_window(1.5), "argument 'w' of sliding_window(w) is a float"));
     CHECK(says(of([](Expr q, Expr) {
-        Expr gone = q;
-        const Expr taken = std::move(gone);
-        return gone + taken < 3;                            // NOLINT: the misuse is the point
-    }), "moved from"));
+                   Expr gone = q;
+                   const Expr taken = std::move(gone);
+                   return gone + taken < 3;  // NOLINT: the misuse is the point
+               }),
+               "moved from"));
     CHECK(says(trace_mask(nullptr), "needs a function"));
     // The mask's own tree is `true` then, and no door computes with it.
     const Mask broken = sliding_window(1.5);
@@ -119,13 +123,14 @@ TEST_CASE("one name means one thing") {
     CHECK(says(of([](Expr q, Expr) { return param("x") < table("x")(q); }), "both as a table and as a scalar"));
     CHECK(says(of([](Expr, Expr) { return param("w", 1) < param("w", 2); }), "two different default values"));
     CHECK(says(of([](Expr, Expr) { return param("w", 1) < param("w", 2.0f); }), "one name has one type"));
-    CHECK(says(of([](Expr q, Expr) { return table("t", Type::i32)(q) < table("t", Type::f32)(q); }), "one name has one type"));
+    CHECK(says(of([](Expr q, Expr) { return table("t", Type::i32)(q) < table("t", Type::f32)(q); }),
+               "one name has one type"));
     CHECK(of([](Expr, Expr) { return param("w", 1) < param("w"); }).tree().params.size() == 1);
     for (const char* name : {"q", "score", "causal", "min", "inf", "select", "kv_len"}) {
         CHECK(says(of([&](Expr, Expr) { return param(name) < 1; }), "built-in name"));
         CHECK(says(of([&](Expr q, Expr) { return table(name)(q) < 1; }), "built-in name"));
     }
-    for (const char* name : {"window", "offset", "document", "softcap"}) {      // told from the calls by their ( )
+    for (const char* name : {"window", "offset", "document", "softcap"}) {  // told from the calls by their ( )
         CHECK(of([&](Expr, Expr) { return param(name) < 1; }).status().ok());
     }
     for (const char* name : {"", "1x", "a b", "a;b", "\xc3\xa4"}) {
@@ -136,7 +141,7 @@ TEST_CASE("one name means one thing") {
     one.i32 = {1, 2};
     two.i32 = {1, 3};
     const auto doc = [](const TableData& data) { return document(table("doc", data)); };
-    CHECK((doc(one) && doc(one)).status().ok());            // equal contents are one table
+    CHECK((doc(one) && doc(one)).status().ok());  // equal contents are one table
     CHECK((doc(one) && doc(one)).tree().tables.size() == 1);
     CHECK(says(doc(one) && doc(two), "two different contents"));
     CHECK(says(doc(one) || of([](Expr q, Expr) { return table("doc")(q, q); }), "2"));
@@ -198,6 +203,6 @@ TEST_CASE("chains of 100,000 operators: built, finished, evaluated, printed and 
     const auto printed = to_text(left, size_t{4} << 20);
     REQUIRE(printed.ok());
     CHECK(printed->size() > n);
-    CHECK(to_text(right).status().code == Code::limit_exceeded);    // the shared chain doubles at every step
+    CHECK(to_text(right).status().code == Code::limit_exceeded);  // the shared chain doubles at every step
     CHECK((left && right).status().ok());
 }

@@ -54,8 +54,10 @@ int32_t value_of(const std::string& text, int32_t x, int32_t y, int32_t z) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wparentheses"
 #endif
-#define SAME_IN_CPP(expression)                                                                                                 \
-    { #expression, [](int x, int y, int z) { (void)x, (void)y, (void)z; return static_cast<int>(expression); } }
+#define SAME_IN_CPP(expression)                                                                          \
+    {                                                                                                    \
+#expression, [](int x, int y, int z) { (void)x, (void)y, (void)z; return static_cast<int>(expression); } \
+    }
 
 TEST_CASE("precedence and associativity are C's") {
     struct Case {
@@ -63,20 +65,23 @@ TEST_CASE("precedence and associativity are C's") {
         int (*expected)(int x, int y, int z);
     };
     static const Case cases[] = {
+        // clang-format off
         SAME_IN_CPP(x + y * z), SAME_IN_CPP(x * y + z), SAME_IN_CPP(x - y - z), SAME_IN_CPP(x - (y - z)),
         SAME_IN_CPP(x * y % z), SAME_IN_CPP(x * y / z), SAME_IN_CPP(x * 60 / y / z), SAME_IN_CPP(x % y * z),
         SAME_IN_CPP(x << y + z), SAME_IN_CPP(x + y << z), SAME_IN_CPP(x << y >> z), SAME_IN_CPP(x << y - 1 << z),
         SAME_IN_CPP(x & y + z), SAME_IN_CPP(x & y << z), SAME_IN_CPP(x ^ y & z), SAME_IN_CPP(x | y ^ z),
-        SAME_IN_CPP(x | y & z), SAME_IN_CPP(x & y | z & 5), SAME_IN_CPP(x ^ y | z ^ 3),
-        SAME_IN_CPP(x < y == y < z), SAME_IN_CPP(x == y != z < x), SAME_IN_CPP(x != y == z > x),
-        SAME_IN_CPP(x + y < z * 2), SAME_IN_CPP(x << 1 <= y + z), SAME_IN_CPP(x < y & y < z), SAME_IN_CPP(x == y & y == z),
+        SAME_IN_CPP(x | y & z), SAME_IN_CPP(x & y | z & 5), SAME_IN_CPP(x ^ y | z ^ 3), SAME_IN_CPP(x < y == y < z),
+        SAME_IN_CPP(x == y != z < x), SAME_IN_CPP(x != y == z > x), SAME_IN_CPP(x + y < z * 2),
+        SAME_IN_CPP(x << 1 <= y + z), SAME_IN_CPP(x < y & y < z), SAME_IN_CPP(x == y & y == z),
         SAME_IN_CPP(x < y ^ y < z), SAME_IN_CPP(x < y | y < z ^ x == z), SAME_IN_CPP(x > y || y > z && z > x),
         SAME_IN_CPP(x > y && y > z || z > x), SAME_IN_CPP(x < y | y < z && z < x), SAME_IN_CPP(x || y && z),
-        SAME_IN_CPP(x > 5 ? y : z > 5 ? x : y), SAME_IN_CPP(x < y ? y < z ? x : y : z), SAME_IN_CPP(x > y || y > z ? x : y + z),
-        SAME_IN_CPP(x + (y > z ? y : z)), SAME_IN_CPP(x > 3 ? y > 3 ? 1 : 2 : z > 3 ? 3 : 4), SAME_IN_CPP(x > y ? x - y : y - x),
-        SAME_IN_CPP(-x * y), SAME_IN_CPP(-x - -y), SAME_IN_CPP(x - -y), SAME_IN_CPP(~x + y), SAME_IN_CPP(- - x),
-        SAME_IN_CPP(-~x), SAME_IN_CPP(!x || y), SAME_IN_CPP(!!x), SAME_IN_CPP(!(x > y)), SAME_IN_CPP(!(x > y) == (y < z)),
-        SAME_IN_CPP(((x))), SAME_IN_CPP((x + y) * (y - z)), SAME_IN_CPP(x*y+z), SAME_IN_CPP(0x1F & x), SAME_IN_CPP(x >= y),
+        SAME_IN_CPP(x < y ? y < z ? x : y : z), SAME_IN_CPP(x > y || y > z ? x : y + z),
+        SAME_IN_CPP(x + (y > z ? y : z)), SAME_IN_CPP(x > y ? x - y : y - x), SAME_IN_CPP(-x * y), SAME_IN_CPP(-x - -y),
+        SAME_IN_CPP(x - -y), SAME_IN_CPP(~x + y), SAME_IN_CPP(- -x), SAME_IN_CPP(-~x), SAME_IN_CPP(!x || y),
+        SAME_IN_CPP(!!x), SAME_IN_CPP(!(x > y)), SAME_IN_CPP(!(x > y) == (y < z)), SAME_IN_CPP(((x))),
+        SAME_IN_CPP(x > 5 ? y : z > 5 ? x : y), SAME_IN_CPP(x > 3 ? y > 3 ? 1 : 2 : z > 3 ? 3 : 4),
+        SAME_IN_CPP((x + y) * (y - z)), SAME_IN_CPP(x*y+z), SAME_IN_CPP(0x1F & x), SAME_IN_CPP(x >= y),
+        // clang-format on
     };
     Rng rng(1);
     for (const Case& c : cases) {
@@ -98,7 +103,7 @@ TEST_CASE("literals") {
     CHECK(value_of("-2147483648", 0, 0, 0) == std::numeric_limits<int32_t>::min());
     CHECK(value_of("2147483647", 0, 0, 0) == std::numeric_limits<int32_t>::max());
     CHECK(value_of("0xffffffff", 0, 0, 0) == -1);
-    CHECK(value_of("007", 0, 0, 0) == 7);       // decimal, not octal
+    CHECK(value_of("007", 0, 0, 0) == 7);  // decimal, not octal
     const auto bits = [](const char* text) {
         const auto mod = parse_score_mod(text);
         REQUIRE_MESSAGE(mod.ok(), mod.status().message);
@@ -117,8 +122,12 @@ TEST_CASE("literals") {
     CHECK(bits("-inf") == -std::numeric_limits<float>::infinity());
     CHECK(std::signbit(bits("-0.0")));
     CHECK(std::isnan(bits("nan")));
+    CHECK(std::bit_cast<uint32_t>(bits("-nan")) == std::bit_cast<uint32_t>(bits("nan")));
+    const float payload = std::bit_cast<float>(0xffc01234u);
+    const Mask traced = trace_mask([&](Index, Index, Index q, Index) { return payload < q; });
+    CHECK(same_tree(parse_mask("nan < q")->tree(), traced.tree()));
     CHECK(bits("0.1") == 0.1f);
-    CHECK(bits("16777217.0") == 16777216.0f);   // to nearest even
+    CHECK(bits("16777217.0") == 16777216.0f);  // to nearest even
     CHECK(bits("7") == 7.0f);
 }
 
@@ -131,24 +140,27 @@ TEST_CASE("both front ends make equal trees") {
         CHECK(same_tree(parsed->tree(), mask.tree()));
     };
     const auto traced = [](const std::function<Expr(Expr b, Expr h, Expr q, Expr kv)>& f) { return trace_mask(f); };
-    same("q >= kv && q - kv <= window", traced([](Expr, Expr, Expr q, Expr kv) { return q >= kv && q - kv <= param("window"); }));
-    same("causal() && sliding_window(1023) && document(doc)", causal() && sliding_window(1023) && document(table("doc")));
-    same("q >= kv && doc[q] == doc[kv]", traced([](Expr, Expr, Expr q, Expr kv) {
-             return q >= kv && table("doc")(q) == table("doc")(kv);
-         }));
+    same("q >= kv && q - kv <= window",
+         traced([](Expr, Expr, Expr q, Expr kv) { return q >= kv && q - kv <= param("window"); }));
+    same("causal() && sliding_window(1023) && document(doc)",
+         causal() && sliding_window(1023) && document(table("doc")));
+    same("q >= kv && doc[q] == doc[kv]",
+         traced([](Expr, Expr, Expr q, Expr kv) { return q >= kv && table("doc")(q) == table("doc")(kv); }));
     same("!causal() || window(left, -3)", !causal() || window(param("left"), -3));
     same("offset(causal() && document(doc), 5)", offset(causal() && document(table("doc")), 5));
-    same("lower_right(offset(sliding_window(w), 2 * n))", lower_right(offset(sliding_window(param("w")), 2 * param("n"))));
+    same("lower_right(offset(sliding_window(w), 2 * n))",
+         lower_right(offset(sliding_window(param("w")), 2 * param("n"))));
     same("offset(kv <= q, 5)", offset(causal(), 5));
     same("offset(full(), q_len)", offset(full(), q_len()));
-    same("offset(h == b && q < kv, 1)", offset(traced([](Expr b, Expr h, Expr q, Expr kv) { return h == b && q < kv; }), 1));
+    same("offset(h == b && q < kv, 1)",
+         offset(traced([](Expr b, Expr h, Expr q, Expr kv) { return h == b && q < kv; }), 1));
     same("tree_ancestors(anc, n)", tree_ancestors(table("anc"), param("n")));
     same("prefix(n)", prefix(param("n")));
     same("select(q < kv, b, h)", traced([](Expr b, Expr h, Expr q, Expr kv) { return select(q < kv, b, h); }));
-    same("bias[h, q - kv] > 0.5", traced([](Expr, Expr h, Expr q, Expr kv) { return table("bias")(h, q - kv) > 0.5f; }));
-    same("clamp(q, 1, kv) == min(q, max(kv, q_heads)) ", traced([](Expr, Expr, Expr q, Expr kv) {
-             return clamp(q, 1, kv) == min(q, max(kv, q_heads()));
-         }));
+    same("bias[h, q - kv] > 0.5",
+         traced([](Expr, Expr h, Expr q, Expr kv) { return table("bias")(h, q - kv) > 0.5f; }));
+    same("clamp(q, 1, kv) == min(q, max(kv, q_heads)) ",
+         traced([](Expr, Expr, Expr q, Expr kv) { return clamp(q, 1, kv) == min(q, max(kv, q_heads())); }));
     Declarations lengths;
     lengths.tables.push_back({"lengths", Type::i32, 1});
     CHECK(same_tree(parse_mask("prefix(lengths)", lengths)->tree(), prefix(table("lengths")).tree()));
@@ -162,12 +174,15 @@ TEST_CASE("both front ends make equal trees") {
     same_score("softcap(20)", softcap(20));
     same_score("softcap(20, alibi(slopes))", then(alibi(table("slopes")), softcap(20)));
     same_score("alibi(softcap(cap))", then(softcap(param("cap")), alibi()));
-    same_score("head_scale(s, alibi() * 2)", then(trace_score_mod([](Expr score, Expr, Expr h, Expr q, Expr kv) {
-                   return (score + exp2(-8.0f * to_float(h + 1) / to_float(q_heads())) * to_float(kv - q)) * 2;
-               }), head_scale(table("s"))));
+    same_score("head_scale(s, alibi() * 2)",
+               then(trace_score_mod([](Expr score, Expr, Expr h, Expr q, Expr kv) {
+                        return (score + exp2(-8.0f * to_float(h + 1) / to_float(q_heads())) * to_float(kv - q)) * 2;
+                    }),
+                    head_scale(table("s"))));
     same_score("relative_bias(bias, d)", relative_bias(table("bias"), param("d")));
     same_score("sliding_window(w) ? score : -inf", trace_score_mod([](Expr score, Expr b, Expr h, Expr q, Expr kv) {
-                   return select(embed(sliding_window(param("w")), b, h, q, kv), score, -std::numeric_limits<float>::infinity());
+                   return select(embed(sliding_window(param("w")), b, h, q, kv), score,
+                                 -std::numeric_limits<float>::infinity());
                }));
     same_score("document(doc) ? score : 0", trace_score_mod([](Expr score, Expr b, Expr h, Expr q, Expr kv) {
                    return select(embed(document(table("doc")), b, h, q, kv), score, 0);
@@ -186,7 +201,8 @@ TEST_CASE("declared names") {
     CHECK(contains(mask_error("doc < w", known), "column 1: 'doc' is a table"));
     CHECK(contains(mask_error("w[q] < 3", known), "column 1: 'w' is a scalar"));
     CHECK(contains(mask_error("doc[b, q] < 3", known), "column 1: table 'doc' is indexed with 2, but has 1 dimension"));
-    CHECK(contains(mask_error("document_batched(doc)", known), "column 1: table 'doc' must have 2 dimensions here, but has 1"));
+    CHECK(contains(mask_error("document_batched(doc)", known),
+                   "column 1: table 'doc' must have 2 dimensions here, but has 1"));
     CHECK(contains(mask_error("document(w)", known), "must be the name of a table"));
     CHECK(contains(mask_error("causal(doc)", known), "'q_offset' of causal(q_offset) is a value, not a table"));
     CHECK(contains(mask_error("document(dox)", known), "nothing is named 'dox'"));
@@ -257,6 +273,8 @@ TEST_CASE("errors say what is wrong, in which column, and what would be right") 
         {"exp(q)", 1, "this is a float"},
         {"2147483648 < q", 1, "does not fit 32 bits"},
         {"-(2147483648) < q", 3, "does not fit 32 bits"},
+        {"2147483649 < q", 1, "does not fit 32 bits"},
+        {"-2147483649 < q", 2, "does not fit 32 bits"},
         {"3 - 2147483648 < q", 5, "does not fit 32 bits"},
         {"99999999999999999999999999 < q", 1, "does not fit 32 bits"},
         {"0x100000000 < q", 1, "more than 32 bits"},
@@ -286,7 +304,8 @@ TEST_CASE("errors say what is wrong, in which column, and what would be right") 
     CHECK(contains(score_error("softcap(1, 2, 3)"), "optional last argument"));
     CHECK(contains(score_error("q < kv"), "condition ? score : -inf"));
     CHECK(contains(score_error("score * (q < kv)"), "column 7: the right side of '*'"));
-    CHECK(contains(score_error("table_of_floats[scale]  + bias[score]"), "column 27: the first index of table 'bias' is a float"));
+    CHECK(contains(score_error("table_of_floats[scale]  + bias[score]"),
+                   "column 27: the first index of table 'bias' is a float"));
     CHECK(score_error("softcap(20, x)") == "accepted");
 }
 
@@ -316,7 +335,8 @@ TEST_CASE("limits hold, and nesting costs no call stack") {
     CHECK(contains(mask_error(calls + "q" + std::string(20000, ']'), {}, wide_limits()), "close it with ')'"));
 
     CHECK(mask_error("q < kv" + std::string(4090, ' ')) == "accepted");
-    CHECK(contains(mask_error("q < kv" + std::string(4091, ' ')), "column 4097: the text has 4097 bytes, the limit is 4096"));
+    CHECK(contains(mask_error("q < kv" + std::string(4091, ' ')),
+                   "column 4097: the text has 4097 bytes, the limit is 4096"));
     std::string sum = "q";
     for (int i = 0; i < 3000; ++i) sum += "+q";
     TextLimits more_text;
@@ -345,18 +365,21 @@ TEST_CASE("random bytes and damaged text never crash and always get a column") {
         std::string text;
         if (i % 2 == 0) {
             const int32_t length = rng.below(40);
-            for (int32_t k = 0; k < length; ++k) text += alphabet[static_cast<size_t>(rng.below(static_cast<int32_t>(alphabet.size())))];
+            for (int32_t k = 0; k < length; ++k)
+                text += alphabet[static_cast<size_t>(rng.below(static_cast<int32_t>(alphabet.size())))];
         } else {
             text = good;
             for (int32_t k = rng.between(1, 3); k > 0; --k) {
                 const auto at = static_cast<size_t>(rng.below(static_cast<int32_t>(text.size())));
                 if (rng.chance(40)) text.erase(at, 1);
                 else if (rng.chance(50)) text[at] = static_cast<char>(rng.below(256));
-                else text.insert(at, 1, alphabet[static_cast<size_t>(rng.below(static_cast<int32_t>(alphabet.size())))]);
+                else
+                    text.insert(at, 1, alphabet[static_cast<size_t>(rng.below(static_cast<int32_t>(alphabet.size())))]);
             }
         }
         const std::string message = mask_error(text);
-        if (message != "accepted" && message.rfind("column ", 0) != 0) FAIL_CHECK("no column: " << message << " for " << text);
+        if (message != "accepted" && message.rfind("column ", 0) != 0)
+            FAIL_CHECK("no column: " << message << " for " << text);
     }
     for (size_t length = 0; length < good.size(); ++length) (void)mask_error(good.substr(0, length));
 }
@@ -387,7 +410,7 @@ TEST_CASE("to_text: few parentheses, exact literals") {
 }
 
 TEST_CASE("parse(to_text(x)) is x on 100,000 random trees") {
-    constexpr uint64_t n_seeds = 50000;     // a mask and a score mod each
+    constexpr uint64_t n_seeds = 50000;  // a mask and a score mod each
     const TextLimits limits = wide_limits();
     size_t n_same = 0, n_too_long = 0;
     const auto round_trip = [&](uint64_t seed, const auto& original, const auto& parse) {

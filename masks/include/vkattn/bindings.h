@@ -28,7 +28,8 @@ Status check(const Shape& shape);
 
 using Scalar = std::variant<int32_t, float>;
 
-// 1 to 4 dimensions, none negative, at most 2^31 - 1 elements, as many as the data of its type holds. `name` is for the message.
+// 1 to 4 dimensions, none negative, at most 2^31 - 1 elements, as many as the data of its type holds. `name` is for
+// the message.
 Status check(const TableData& table, std::string_view name);
 
 // Names to values. An i32 value is accepted for an f32 param (converted), not the other way round.
@@ -40,8 +41,8 @@ struct Bindings {
 // A tree's params and tables resolved against bindings, captures and defaults; in the tree's order.
 // Errors name the missing or mistyped name, and what was wanted.
 struct ResolvedBindings {
-    std::vector<uint32_t> params;                               // bits, per Tree::params
-    std::vector<std::shared_ptr<const TableData>> tables;       // per Tree::tables; type, n_dims and count checked
+    std::vector<uint32_t> params;                          // bits, per Tree::params
+    std::vector<std::shared_ptr<const TableData>> tables;  // per Tree::tables; type, n_dims and count checked
 };
 // A table without elements is an error, except with a shape that has no pairs: there nothing reads it.
 Result<ResolvedBindings> resolve(const Tree& tree, const Bindings& bindings);

@@ -10,12 +10,14 @@
 
 namespace vkattn {
 
-// A tree bound to its values, ready to be asked many times. Copies share tables. Not thread-safe: one per thread (it has scratch).
+// A tree bound to its values, ready to be asked many times. Copies share tables. Not thread-safe: one per thread (it
+// has scratch).
 class Evaluator {
   public:
     static Result<Evaluator> make(const Mask& mask, const Shape& shape, const Bindings& bindings = {});
     static Result<Evaluator> make(const ScoreMod& score_mod, const Shape& shape, const Bindings& bindings = {});
-    static Result<Evaluator> make(std::shared_ptr<const Tree> tree, const Shape& shape, const ResolvedBindings& bindings);
+    static Result<Evaluator> make(std::shared_ptr<const Tree> tree, const Shape& shape,
+                                  const ResolvedBindings& bindings);
 
     // Indices are inside the shape (not checked; tables clamp in any case). mask() is for trees that end in a bool.
     bool mask(int32_t b, int32_t h, int32_t q, int32_t kv);
@@ -30,11 +32,11 @@ class Evaluator {
         Type operand_type;
         uint8_t n_args;
         uint32_t payload;
-        uint32_t args[4];                   // unused ones are 0
+        uint32_t args[4];  // unused ones are 0
         uint32_t result;
     };
     struct TableView {
-        const TableData* data;              // owned by bindings_
+        const TableData* data;  // owned by bindings_
         int32_t dims[4];
     };
 
@@ -46,8 +48,8 @@ class Evaluator {
     ResolvedBindings bindings_;
     std::vector<TableView> tables_;
     std::vector<Step> steps_;
-    std::vector<uint32_t> values_;          // per node of the tape
-    uint32_t leaf_position_[5] = {};        // of b, h, q, kv, score in values_; absent ones share a spare place at its end
+    std::vector<uint32_t> values_;    // per node of the tape
+    uint32_t leaf_position_[5] = {};  // of b, h, q, kv, score in values_; absent ones share a spare place at its end
 };
 
 // One operator on bits, shared by evaluation and constant folding. Leaves and tables are the caller's.

@@ -15,14 +15,14 @@
 namespace vkattn {
 
 namespace detail {
-struct Syntax;                              // the untyped tape under construction (masks/src/syntax.h)
+struct Syntax;  // the untyped tape under construction (masks/src/syntax.h)
 }
 
 class Expr {
   public:
-    Expr(int value);                        // NOLINT: literals mix freely with expressions
+    Expr(int value);  // NOLINT: literals mix freely with expressions
     Expr(float value);
-    Expr(double value);                     // rounded to f32
+    Expr(double value);  // rounded to f32
     Expr(bool value);
     Expr(std::shared_ptr<detail::Syntax> syntax, int32_t node) : syntax_(std::move(syntax)), node_(node) {}
 
@@ -35,13 +35,14 @@ class Expr {
 };
 using Index = Expr;
 
-// A scalar by name. Without a declared type it is i32 in a mask and f32 in a score mod; with a default, the default's type.
+// A scalar by name. Without a declared type it is i32 in a mask; in a score mod f32, unless only an int will do where
+// it stands (table indices, shifts, conditions, int arguments of named masks). With a default, the default's type.
 Expr param(std::string_view name);
 Expr param(std::string_view name, int default_value);
 Expr param(std::string_view name, float default_value);
 
 // A table by name: table("bias")(h, q - kv), 1 to 4 indices, each clamped to its dimension.
-// Element type: the captured data's, or the one given, else i32 in a mask and f32 in a score mod.
+// Element type: the captured data's, or the one given, else as for param().
 class TableExpr {
   public:
     Expr operator()(Expr i) const;
@@ -50,7 +51,7 @@ class TableExpr {
     Expr operator()(Expr i, Expr j, Expr k, Expr l) const;
 
     std::string name;
-    int type = -1;                          // a Type, or -1: by context
+    int type = -1;  // a Type, or -1: by context
     std::shared_ptr<const TableData> captured;
 };
 TableExpr table(std::string_view name);
@@ -74,7 +75,7 @@ Expr operator^(Expr a, Expr b);
 Expr operator~(Expr a);
 Expr operator<<(Expr a, Expr b);
 Expr operator>>(Expr a, Expr b);
-Expr operator&&(Expr a, Expr b);            // no short circuit: an expression has no side effects
+Expr operator&&(Expr a, Expr b);  // no short circuit: an expression has no side effects
 Expr operator||(Expr a, Expr b);
 Expr operator!(Expr a);
 Expr operator<(Expr a, Expr b);
@@ -88,7 +89,7 @@ Expr select(Expr condition, Expr then, Expr otherwise);
 Expr abs(Expr x);
 Expr min(Expr a, Expr b);
 Expr max(Expr a, Expr b);
-Expr clamp(Expr x, Expr low, Expr high);    // min(max(x, low), high)
+Expr clamp(Expr x, Expr low, Expr high);  // min(max(x, low), high)
 Expr exp(Expr x);
 Expr exp2(Expr x);
 Expr log(Expr x);

@@ -21,8 +21,8 @@ class Mask {
     explicit Mask(std::shared_ptr<const Tree> tree) : tree_(std::move(tree)) {}
     const Tree& tree() const { return *tree_; }
 
-    // A mask traced in C++ may be wrong (types, conflicting tables). Then tree() is `true` and status() says why; the library's
-    // other doors (normalise, classify, plan ...) return that status instead of computing with it.
+    // A mask traced in C++ may be wrong (types, conflicting tables). Then tree() is `true` and status() says why; the
+    // library's other doors (normalise, classify, plan ...) return that status instead of computing with it.
     const Status& status() const;
     static Mask broken(Status status);
 
@@ -69,21 +69,33 @@ struct TextLimits {
     size_t params = 64;
 };
 
-// What the caller knows about names in the text. A name that is not declared is i32 in a mask and f32 in a score mod.
+// What the caller knows about names in the text. A name that is not declared is i32 in a mask; in a score mod f32,
+// unless only an int will do where it stands. In a call a bare name is the table or scalar that it is declared as;
+// undeclared, what the call takes there, a scalar if it takes both.
 struct Declarations {
-    struct Table { std::string name; Type type = Type::i32; uint8_t n_dims = 0; };   // n_dims 0: any
-    struct Param { std::string name; Type type = Type::i32; };
+    struct Table {
+        std::string name;
+        Type type = Type::i32;
+        uint8_t n_dims = 0;  // 0: any
+    };
+    struct Param {
+        std::string name;
+        Type type = Type::i32;
+    };
     std::vector<Table> tables;
     std::vector<Param> params;
-    bool closed = false;                    // an undeclared name is an error that lists what is declared
+    bool closed = false;  // an undeclared name is an error that lists what is declared
 };
 
-// Errors: Code::invalid_text with "column N: ..." and what would be right.
+// The grammar is design.md's, section 4; also hexadecimal ints (their 32 bits), `nan`, select(c, a, b). Reserved as
+// names: the indices and lengths, score, constants, functions, and named masks that are called without arguments.
+// Errors: Code::invalid_text with "column N: ..." (bytes, from 1) and what would be right.
 Result<Mask> parse_mask(std::string_view text, const Declarations& declarations = {}, const TextLimits& limits = {});
-Result<ScoreMod> parse_score_mod(std::string_view text, const Declarations& declarations = {}, const TextLimits& limits = {});
+Result<ScoreMod> parse_score_mod(std::string_view text, const Declarations& declarations = {},
+                                 const TextLimits& limits = {});
 
-// The text of a mask or score mod; parse(to_text(x)) is x (same tree). Shared sub-expressions are written out each time; an
-// expansion beyond `max_bytes` is Code::limit_exceeded.
+// The text of a mask or score mod; parse(to_text(x)) is x (same tree). Shared sub-expressions are written out each
+// time; an expansion beyond `max_bytes` is Code::limit_exceeded.
 Result<std::string> to_text(const Mask& mask, size_t max_bytes = 1u << 20);
 Result<std::string> to_text(const ScoreMod& score_mod, size_t max_bytes = 1u << 20);
 Result<std::string> to_text(const Tree& tree, int32_t node, size_t max_bytes = 1u << 20);
