@@ -112,13 +112,13 @@ BlockWalk start_walk(uint first_q) {
 #if SUBGROUP_REDUCE
     // A subgroup's rows are enough: keys are addressed alike within a subgroup.
     KeyRange row = key_range_of_row(mask_row_range(mask_values, b, h, q));
-    return walk_interval(KeyRange(subgroupMin(row.lo_any), subgroupMax(row.hi_any), subgroupMax(row.lo_all), subgroupMin(row.hi_all)));
+    return walk_interval(KeyRange(subgroupMin(row.lo_any), subgroupMax(row.hi_any), subgroupMax(row.lo_all), subgroupMin(row.hi_all)), int(STEP_KEYS));
 #else
     KeyRange joined = key_range_none();
     int end = min(int(first_q + TILE_ROWS), params.q_len);
     [[dont_unroll]] for (int i = int(first_q); i < end; i++)
         joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, h, i), b, h, i)));
-    return walk_interval(joined);
+    return walk_interval(joined, int(STEP_KEYS));
 #endif
 }
 

@@ -36,13 +36,16 @@ KeyRange key_range_join(KeyRange a, KeyRange b) {
 
 BlockWalk walk_dense() { return BlockWalk(1u, 0u, KeyRange(0, 0, 0, 0)); }
 
-// `joined` is the join over all rows of the tile.
-BlockWalk walk_interval(KeyRange joined) {
+// `joined` is the join over all rows of the tile. Runs are cut at whole steps from the first key, so that only the last step is
+// ragged: what a full run loses is tested.
+BlockWalk walk_interval(KeyRange joined, int step_keys) {
     int lo = clamp(joined.lo_any, 0, params.kv_len);
     int hi = clamp(joined.hi_any, lo, params.kv_len);
-    int lo_all = clamp(joined.lo_all, lo, hi);
-    int hi_all = clamp(joined.hi_all, lo_all, hi);
-    return BlockWalk(3u, 0u, KeyRange(lo, hi, lo_all, hi_all));
+    int before = clamp(joined.lo_all, lo, hi) - lo;
+    int until = clamp(joined.hi_all, lo, hi) - lo;
+    int lo_all = min((before + step_keys - 1) / step_keys * step_keys, hi - lo);
+    int hi_all = max(until / step_keys * step_keys, lo_all);
+    return BlockWalk(3u, 0u, KeyRange(lo, hi, lo + lo_all, lo + hi_all));
 }
 
 uint key_blocks() { return (uint(params.kv_len) + params.list_block_kv - 1u) / max(params.list_block_kv, 1u); }

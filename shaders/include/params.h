@@ -23,6 +23,8 @@ struct params_uvec2 { uint32_t x, y; };
 
 VKATTN_PARAMS_CONST PARAMS_MAX_TABLES = 16u;
 VKATTN_PARAMS_CONST PARAMS_MAX_SLOTS = 512u;
+// Specialization constants from here on are an emitted hook's: literal divisors, moduli and shift counts.
+VKATTN_PARAMS_CONST SPEC_MASK_FIRST = 64u;
 
 // A table in the tables buffer. Unused dimensions are 1; an index is clamped to [0, dim - 1], a table with an empty dimension is
 // refused on the host. Elements: i32 and f32 one word, bool one byte.
