@@ -14,8 +14,6 @@ namespace vkattn {
 
 #define SPEC(id, name, value) constexpr uint32_t SPEC_##name = id;
 #include "spec_constants.h"
-// Specialization constants that an emitted hook declares: literal divisors, moduli and shift counts.
-constexpr uint32_t SPEC_MASK_FIRST = 64;
 
 // SCHEDULE's values in the kernels.
 constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2;

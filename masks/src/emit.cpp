@@ -4,8 +4,8 @@
 
 #include "intervals.h"
 #include "range_text.h"
-#include "structure_hash.h"
 #include "tree_text.h"
+#include "vkattn/hash.h"
 
 namespace vkattn {
 namespace {
@@ -108,7 +108,7 @@ Result<EmittedHook> emit_hook(const Tree& mask, const Tree& score_mod) {
     text += "}\n";
 
     hook.glsl = std::move(text);
-    hook.hash = detail::hash_hex(hook.glsl);
+    hook.hash = hash_hex(hook.glsl);
     return hook;
 }
 

@@ -1,25 +1,9 @@
-#include "structure_hash.h"
-
 #include <cstdint>
 
-#include <xxhash.h>
-
+#include "vkattn/hash.h"
 #include "vkattn/normalise.h"
 
 namespace vkattn {
-namespace detail {
-
-std::string hash_hex(std::string_view bytes) {
-    const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-    std::string hex;
-    for (const uint64_t half : {uint64_t{hash.high64}, uint64_t{hash.low64}}) {
-        for (int shift = 60; shift >= 0; shift -= 4) hex += "0123456789abcdef"[(half >> shift) & 15];
-    }
-    return hex;
-}
-
-}  // namespace detail
-
 namespace {
 
 // Little-endian, so that every machine hashes alike.
@@ -45,7 +29,7 @@ std::string structure_hash(const Tree& normalised) {
     for (const SlotRef& slot : normalised.slots) {
         append(bytes, static_cast<uint32_t>(slot.type) << 8 | (slot.specialised ? 1u : 0u));
     }
-    return detail::hash_hex(bytes);
+    return hash_hex(bytes);
 }
 
 }  // namespace vkattn
