@@ -12,7 +12,8 @@ Affine wrapped(int64_t a, int64_t c, int64_t lo, int64_t hi, Range range) {
     if (((range.hi + half) >> 32) != period) return everything();
     const int64_t shift = period * (int64_t{1} << 32);
     range = {range.lo - shift, range.hi - shift};
-    if (std::abs(a) > kMaxCoefficient || std::abs(c) > kMaxCoefficient) return {0, 0, range.lo, range.hi, range.lo, range.hi};
+    if (std::abs(a) > kMaxCoefficient || std::abs(c) > kMaxCoefficient)
+        return {0, 0, range.lo, range.hi, range.lo, range.hi};
     return {a, c, lo - shift, hi - shift, range.lo, range.hi};
 }
 
@@ -20,21 +21,22 @@ int64_t count_half_plane(int64_t a, int64_t c, int64_t r, const Box& box) {
     if (box.rows() > box.columns()) return count_half_plane(c, a, r, {box.kv0, box.kv1, box.q0, box.q1});
     int64_t count = 0;
     for (int64_t q = box.q0; q <= box.q1; ++q) {
-        const int64_t s = a * q + r;                    // c kv <= -s
+        const int64_t s = a * q + r;  // c kv <= -s
         if (c == 0) {
             count += s <= 0 ? box.columns() : 0;
         } else if (c > 0) {
             const int64_t last = std::min(box.kv1, floor_div(-s, c));
             count += std::max<int64_t>(0, last - box.kv0 + 1);
         } else {
-            const int64_t first = std::max(box.kv0, -floor_div(-s, -c));    // kv >= s / -c, rounded up
+            const int64_t first = std::max(box.kv0, -floor_div(-s, -c));  // kv >= s / -c, rounded up
             count += std::max<int64_t>(0, box.kv1 - first + 1);
         }
     }
     return count;
 }
 
-// With |a factor| <= 2^26 the residual stays in int64: |lo factor| <= |a factor| q + |c factor| kv + 2^31 |factor| <= 2^62 + 2^58.
+// With |a factor| <= 2^26 the residual stays in int64: |lo factor| <= |a factor| q + |c factor| kv + 2^31 |factor| <=
+// 2^62 + 2^58.
 Affine scale(const Affine& x, int64_t factor, const Box& box) {
     const int64_t a = x.a * factor, c = x.c * factor;
     if (std::abs(a) > kMaxCoefficient || std::abs(c) > kMaxCoefficient) {
@@ -58,14 +60,14 @@ Affine divide(const Affine& x, const Affine& y, const Box& box) {
     if (y.point()) {
         const int64_t d = y.min;
         if (d == 0) return plain(0, 0);
-        if (x.a % d == 0 && x.c % d == 0) {             // floor((d m + r) / d) = m + floor(r / d)
+        if (x.a % d == 0 && x.c % d == 0) {  // floor((d m + r) / d) = m + floor(r / d)
             const int64_t first = floor_div(x.lo, d), second = floor_div(x.hi, d);
             return affine(x.a / d, x.c / d, std::min(first, second), std::max(first, second), box);
         }
         const int64_t first = floor_div(x.min, d), second = floor_div(x.max, d);
         return plain(std::min(first, second), std::max(first, second));
     }
-    if (y.min > 0 || y.max < 0) {                       // monotone in x and, for either sign of x, in y
+    if (y.min > 0 || y.max < 0) {  // monotone in x and, for either sign of x, in y
         const int64_t quotients[4] = {floor_div(x.min, y.min), floor_div(x.min, y.max), floor_div(x.max, y.min),
                                       floor_div(x.max, y.max)};
         const auto [lo, hi] = std::minmax_element(quotients, quotients + 4);
@@ -81,7 +83,7 @@ Affine modulo(const Affine& x, const Affine& y, const Box& box) {
         if (d == 0) return plain(0, 0);
         const int64_t quotient = floor_div(x.min, d);
         if (quotient == floor_div(x.max, d)) return affine(x.a, x.c, x.lo - quotient * d, x.hi - quotient * d, box);
-        if (x.a % d == 0 && x.c % d == 0) {             // only the residual matters
+        if (x.a % d == 0 && x.c % d == 0) {  // only the residual matters
             const int64_t residual = floor_div(x.lo, d);
             if (residual == floor_div(x.hi, d)) return plain(x.lo - residual * d, x.hi - residual * d);
         }
@@ -121,7 +123,7 @@ struct KnownBits {
 };
 KnownBits known_bits(const Affine& x) {
     const auto lo = static_cast<uint32_t>(x.min), hi = static_cast<uint32_t>(x.max);
-    const int width = std::bit_width(lo ^ hi);          // bits 0 .. width - 1 are open
+    const int width = std::bit_width(lo ^ hi);  // bits 0 .. width - 1 are open
     const uint32_t fixed = width >= 32 ? 0u : ~0u << width;
     return {fixed & ~lo, fixed & lo};
 }
@@ -140,7 +142,7 @@ int64_t power_of_low_mask(int64_t mask) {
 
 Affine bit_and(const Affine& x, const Affine& y, const Box& box) {
     if (x.point() && !y.point()) return bit_and(y, x, box);
-    if (y.point()) {                                    // x & (2^k - 1) = x mod 2^k, x & -2^k = x - x mod 2^k
+    if (y.point()) {  // x & (2^k - 1) = x mod 2^k, x & -2^k = x - x mod 2^k
         if (y.min == -1) return x;
         if (const int64_t low = power_of_low_mask(y.min)) return modulo(x, plain(low, low), box);
         if (const int64_t high = power_of_low_mask(~y.min)) return scale(divide(x, plain(high, high), box), high, box);

@@ -1,9 +1,9 @@
 // The integer domain of classification: what an i32 (or bool) value can be over a box of the q x kv plane.
 //
-// A value is  a q + c kv + [lo, hi]  for every (q, kv) of the box. Keeping the shared part a q + c kv apart is what makes
-// `q - kv <= w` exact where plain intervals would forget that both sides move together. Arithmetic is on int64 and then brought
-// back to i32: a range that lies in one period of 2^32 is shifted (that is what wrapping does), one that straddles a border
-// becomes everything.
+// A value is  a q + c kv + [lo, hi]  for every (q, kv) of the box. Keeping the shared part a q + c kv apart is what
+// makes `q - kv <= w` exact where plain intervals would forget that both sides move together. Arithmetic is on int64
+// and then brought back to i32: a range that lies in one period of 2^32 is shifted (that is what wrapping does), one
+// that straddles a border becomes everything.
 #pragma once
 
 #include <cstdint>
@@ -25,24 +25,24 @@ struct Range {
     bool point() const { return lo == hi; }
 };
 
-// Invariants: |a|, |c| <= kMaxCoefficient and [min, max] (the range over the box the value was made for) lies in i32. Together
-// they keep every sum and product below within int64.
-// A bool has min = 1 when it must be true, max = 0 when it must be false. One that is undecided and known to be true exactly where
-// a q + c kv + lo <= 0 keeps that half plane (a or c is not 0); then the box holds both true and false elements.
+// Invariants: |a|, |c| <= kMaxCoefficient and [min, max] (the range over the box the value was made for) lies in i32.
+// Together they keep every sum and product below within int64. A bool has min = 1 when it must be true, max = 0 when
+// it must be false. One that is undecided and known to be true exactly where a q + c kv + lo <= 0 keeps that half
+// plane (a or c is not 0); then the box holds both true and false elements.
 struct Affine {
     int64_t a = 0, c = 0, lo = 0, hi = 0;
     int64_t min = 0, max = 0;
 
     bool point() const { return min == max; }
-    bool undecided() const { return min != max; }       // of a bool
-    bool half_plane() const { return (a | c) != 0 && undecided(); }         // of a bool
+    bool undecided() const { return min != max; }                    // of a bool
+    bool half_plane() const { return (a | c) != 0 && undecided(); }  // of a bool
 };
 
 inline constexpr int64_t kMaxCoefficient = int64_t{1} << 26;
 inline constexpr int64_t kI32Min = INT32_MIN;
 inline constexpr int64_t kI32Max = INT32_MAX;
 
-inline int64_t floor_div(int64_t x, int64_t d) {        // d != 0
+inline int64_t floor_div(int64_t x, int64_t d) {  // d != 0
     const int64_t quotient = x / d;
     return quotient - ((x % d != 0) && ((x < 0) != (d < 0)) ? 1 : 0);
 }
@@ -69,7 +69,7 @@ inline Affine affine(int64_t a, int64_t c, int64_t lo, int64_t hi, const Box& bo
     if (small && range.lo >= kI32Min && range.hi <= kI32Max) return {a, c, lo, hi, range.lo, range.hi};
     return wrapped(a, c, lo, hi, range);
 }
-inline Affine plain(int64_t lo, int64_t hi) {           // lo <= hi, any int64: wrapped to i32
+inline Affine plain(int64_t lo, int64_t hi) {  // lo <= hi, any int64: wrapped to i32
     if (lo >= kI32Min && hi <= kI32Max) return {0, 0, lo, hi, lo, hi};
     return wrapped(0, 0, lo, hi, {lo, hi});
 }
@@ -97,7 +97,7 @@ inline Affine equal(const Affine& x, const Affine& y, const Box& box) {
 }
 
 // Of bools. What stays undecided because of one operand alone is that operand, with its half plane.
-inline Affine logical_not(const Affine& x) {            // !(s <= 0) is 1 - s <= 0
+inline Affine logical_not(const Affine& x) {  // !(s <= 0) is 1 - s <= 0
     if (x.half_plane()) return {-x.a, -x.c, 1 - x.lo, 1 - x.lo, 0, 1};
     return boolean(x.max == 0, x.min == 0);
 }
@@ -117,12 +117,12 @@ inline Affine logical_xor(const Affine& x, const Affine& y) {
     return boolean(false, true);
 }
 
-Affine scale(const Affine& x, int64_t factor, const Box& box);      // |factor| <= 2^31
+Affine scale(const Affine& x, int64_t factor, const Box& box);  // |factor| <= 2^31
 Affine multiply(const Affine& x, const Affine& y, bool same, const Box& box);
-Affine divide(const Affine& x, const Affine& y, const Box& box);    // toward minus infinity, x / 0 = 0
-Affine modulo(const Affine& x, const Affine& y, const Box& box);    // sign of the divisor, x % 0 = 0
+Affine divide(const Affine& x, const Affine& y, const Box& box);  // toward minus infinity, x / 0 = 0
+Affine modulo(const Affine& x, const Affine& y, const Box& box);  // sign of the divisor, x % 0 = 0
 Affine negate(const Affine& x, const Box& box);
-Affine absolute(const Affine& x, const Box& box);                   // |INT_MIN| wraps to INT_MIN
+Affine absolute(const Affine& x, const Box& box);  // |INT_MIN| wraps to INT_MIN
 Affine minimum(const Affine& x, const Affine& y, const Box& box);
 Affine maximum(const Affine& x, const Affine& y, const Box& box);
 Affine bit_and(const Affine& x, const Affine& y, const Box& box);
@@ -131,6 +131,6 @@ Affine bit_xor(const Affine& x, const Affine& y);
 Affine bit_not(const Affine& x, const Box& box);
 Affine shift_left(const Affine& x, const Affine& count, const Box& box);
 Affine shift_right(const Affine& x, const Affine& count, const Box& box);
-Affine either(const Affine& x, const Affine& y, const Box& box);    // an integer that is x's or y's
+Affine either(const Affine& x, const Affine& y, const Box& box);  // an integer that is x's or y's
 
 }  // namespace vkattn::analysis

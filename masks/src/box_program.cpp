@@ -57,7 +57,8 @@ void BoxProgram::add_labels(Step& equality, const Tree& tree, const std::vector<
     table_pairs_.push_back(pair);
 }
 
-// The comparisons below an && (or ||) come in pairs from its two sides: q - kv <= 3 && q - kv >= 4 is empty though neither is.
+// The comparisons below an && (or ||) come in pairs from its two sides: q - kv <= 3 && q - kv >= 4 is empty though
+// neither is.
 void BoxProgram::add_sum_tests(Step& junction, const Tree& tree, int32_t node) {
     constexpr size_t max_side = 4;
     std::vector<int32_t> sides[2];
@@ -69,7 +70,8 @@ void BoxProgram::add_sum_tests(Step& junction, const Tree& tree, int32_t node) {
             const Node& candidate = tree.nodes[static_cast<size_t>(at)];
             if (candidate.op == junction.op) open.insert(open.end(), {candidate.args[1], candidate.args[0]});
             const bool compares = candidate.op == Op::lt || candidate.op == Op::le;
-            if (compares && tree.nodes[static_cast<size_t>(candidate.args[0])].type == Type::i32) sides[side].push_back(at);
+            if (compares && tree.nodes[static_cast<size_t>(candidate.args[0])].type == Type::i32)
+                sides[side].push_back(at);
         }
     }
     junction.first_hint = static_cast<int32_t>(sums_.size());
@@ -77,7 +79,7 @@ void BoxProgram::add_sum_tests(Step& junction, const Tree& tree, int32_t node) {
         for (const int32_t right : sides[1]) {
             SumTest test;
             const int32_t both[2] = {left, right};
-            for (int i = 0; i < 2; ++i) {               // of an ||, both failing: !(x <= y) is y < x
+            for (int i = 0; i < 2; ++i) {  // of an ||, both failing: !(x <= y) is y < x
                 const Node& comparison = tree.nodes[static_cast<size_t>(both[i])];
                 const bool conjunction = junction.op == Op::logical_and;
                 test.x[i] = comparison.args[conjunction ? 0 : 1];
@@ -106,14 +108,16 @@ void BoxProgram::drop_unused(int32_t result) {
 
 Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings) {
     if (tree.nodes.empty()) return error(Code::invalid_argument, "the mask's tree is empty");
-    if (tree.nodes.back().type != Type::boolean) return error(Code::invalid_argument, "the mask's result is not a bool");
+    if (tree.nodes.back().type != Type::boolean)
+        return error(Code::invalid_argument, "the mask's result is not a bool");
     BoxProgram program;
     const size_t n = tree.nodes.size();
     program.n_values_ = static_cast<int32_t>(n);
     program.result_ = program.n_values_ - 1;
     std::vector<uint8_t> depends(n, kConstant);
     program.group_.assign(n, kConstant);
-    std::vector<int32_t> summaries(2 * bindings.tables.size(), -1);     // of table t: [2 t] asked for elements, [2 t + 1] for ranges
+    std::vector<int32_t> summaries(2 * bindings.tables.size(),
+                                   -1);  // of table t: [2 t] asked for elements, [2 t + 1] for ranges
 
     for (size_t i = 0; i < n; ++i) {
         const Node& node = tree.nodes[i];
@@ -218,9 +222,11 @@ Affine BoxEvaluator::equality(const Step& step, const Box& box) {
     }
     if (step.same_args) return decided(true);
     if (step.operand == Type::boolean) {
-        return logical_not(logical_xor(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])]));
+        return logical_not(
+            logical_xor(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])]));
     }
-    const Affine result = equal(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])], box);
+    const Affine result =
+        equal(ints_[static_cast<size_t>(step.args[0])], ints_[static_cast<size_t>(step.args[1])], box);
     if (!result.undecided() || step.n_hints == 0 || !look_into_tables_) return result;
 
     const BoxProgram::TablePair& pair = program_->table_pairs_[static_cast<size_t>(step.first_hint)];
@@ -262,10 +268,13 @@ void BoxEvaluator::run(const Step& step, const Box& box) {
     case Op::kv: out = {0, 1, 0, 0, box.kv0, box.kv1}; return;
     case Op::b: out = plain(b_, b_); return;
     case Op::h: out = plain(h_, h_); return;
-    case Op::q_len: case Op::kv_len: case Op::q_heads: case Op::kv_heads:
-    case Op::literal: case Op::param: case Op::slot:
-        out = plain(static_cast<int32_t>(step.bits), static_cast<int32_t>(step.bits));
-        return;
+    case Op::q_len:
+    case Op::kv_len:
+    case Op::q_heads:
+    case Op::kv_heads:
+    case Op::literal:
+    case Op::param:
+    case Op::slot: out = plain(static_cast<int32_t>(step.bits), static_cast<int32_t>(step.bits)); return;
     case Op::table: {
         Range indices[4];
         gather(step.args, step.n_args, indices);
@@ -312,9 +321,21 @@ void BoxEvaluator::run(const Step& step, const Box& box) {
         else out = either(arg(1), arg(2), box);
         return;
     case Op::to_i32: out = to_i32(float_arg(0)); return;
-    case Op::score: case Op::to_f32:
-    case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::pow: case Op::sqrt: case Op::rsqrt:
-    case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::floor: case Op::sign: break;
+    case Op::score:
+    case Op::to_f32:
+    case Op::exp:
+    case Op::exp2:
+    case Op::log:
+    case Op::log2:
+    case Op::pow:
+    case Op::sqrt:
+    case Op::rsqrt:
+    case Op::sin:
+    case Op::cos:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::floor:
+    case Op::sign: break;
     }
     out = everything();
 }
@@ -329,12 +350,14 @@ void BoxEvaluator::run_f32(const Step& step) {
         out = program_->tables_[static_cast<size_t>(step.table)].floats_over(indices);
     } else if (step.op == Op::select) {
         const Affine& condition = ints_[static_cast<size_t>(step.args[0])];
-        const IntervalF32 then = floats_[static_cast<size_t>(step.args[1])], otherwise = floats_[static_cast<size_t>(step.args[2])];
+        const IntervalF32 then = floats_[static_cast<size_t>(step.args[1])],
+                          otherwise = floats_[static_cast<size_t>(step.args[2])];
         out = condition.undecided() ? either(then, otherwise) : (condition.min != 0 ? then : otherwise);
     } else if (step.op == Op::to_f32) {
         out = from_i32(ints_[static_cast<size_t>(step.args[0])]);
     } else if (step.n_args > 0) {
-        out = apply(step.op, floats_[static_cast<size_t>(step.args[0])], floats_[static_cast<size_t>(step.args[step.n_args - 1])]);
+        out = apply(step.op, floats_[static_cast<size_t>(step.args[0])],
+                    floats_[static_cast<size_t>(step.args[step.n_args - 1])]);
     } else {
         out = any_f32();
     }

@@ -13,7 +13,7 @@
 
 namespace vkattn::analysis {
 
-enum class Verdict : uint8_t { empty, undecided, full };        // empty and full are proofs
+enum class Verdict : uint8_t { empty, undecided, full };  // empty and full are proofs
 
 // Immutable; shared by the threads of one classification.
 class BoxProgram {
@@ -31,16 +31,16 @@ class BoxProgram {
     struct Step {
         Op op = Op::literal;
         Type type = Type::boolean;
-        Type operand = Type::boolean;       // of args[0]
+        Type operand = Type::boolean;  // of args[0]
         uint8_t n_args = 0;
-        bool same_args = false;             // args[0] is args[1]
-        uint32_t bits = 0;                  // of a constant leaf
+        bool same_args = false;  // args[0] is args[1]
+        uint32_t bits = 0;       // of a constant leaf
         int32_t args[4] = {-1, -1, -1, -1};
         int32_t out = -1;
-        int32_t table = -1;                 // index into tables_
-        int32_t first_hint = 0, n_hints = 0;        // eq, ne: into table_pairs_; logical_and, logical_or: into sums_
+        int32_t table = -1;                   // index into tables_
+        int32_t first_hint = 0, n_hints = 0;  // eq, ne: into table_pairs_; logical_and, logical_or: into sums_
     };
-    struct TablePair {                      // the two lookups that an equality compares
+    struct TablePair {  // the two lookups that an equality compares
         int32_t table[2] = {-1, -1};
         int32_t args[2][4] = {};
     };
@@ -61,7 +61,7 @@ class BoxProgram {
     std::vector<TableSummary> tables_;
     std::vector<TablePair> table_pairs_;
     std::vector<SumTest> sums_;
-    std::vector<uint8_t> group_;            // of each value
+    std::vector<uint8_t> group_;  // of each value
     int32_t n_values_ = 0, result_ = -1;
     bool depends_on_b_ = false, depends_on_h_ = false, integer_only_ = true;
 };
@@ -72,9 +72,11 @@ class BoxEvaluator {
     explicit BoxEvaluator(const BoxProgram& program);
     void bind(int32_t b, int32_t h);
 
-    // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one block downwards.
+    // `look_into_tables`: compare the values of equal ids themselves where their ranges overlap; worth it from one
+    // block downwards.
     Verdict over(const Box& box, bool look_into_tables);
-    // Which sides of the last, undecided box are worth halving: `ids[q] == ids[kv]` with one id among the rows waits for the columns.
+    // Which sides of the last, undecided box are worth halving: `ids[q] == ids[kv]` with one id among the rows waits
+    // for the columns.
     struct Sides {
         bool rows = false, columns = false;
     };
@@ -92,7 +94,7 @@ class BoxEvaluator {
     void gather(const int32_t* args, uint8_t n_args, Range* indices) const;
 
     const BoxProgram* program_;
-    std::vector<Affine> ints_;              // by position; f32 values live in floats_
+    std::vector<Affine> ints_;  // by position; f32 values live in floats_
     std::vector<IntervalF32> floats_;
     SharedValues shared_values_;
     int32_t b_ = 0, h_ = 0;

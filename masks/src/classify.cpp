@@ -1,5 +1,6 @@
-// A quadtree over the blocks: a box that is all empty or all full is settled at once, others are halved, down to one block; what
-// stays undecided there is settled by halving the block's own elements until one true and one false element are found.
+// A quadtree over the blocks: a box that is all empty or all full is settled at once, others are halved, down to one
+// block; what stays undecided there is settled by halving the block's own elements until one true and one false
+// element are found.
 
 #include "vkattn/classify.h"
 
@@ -23,8 +24,8 @@ using analysis::Verdict;
 
 constexpr uint32_t kNone = ~0u;
 
-// Where to cut [begin, end), at least two long: near the middle, at a multiple of a large power of two, so that boxes share their
-// borders with each other, with the tables' groups and with the periods that masks are usually made of.
+// Where to cut [begin, end), at least two long: near the middle, at a multiple of a large power of two, so that boxes
+// share their borders with each other, with the tables' groups and with the periods that masks are usually made of.
 int64_t cut(int64_t begin, int64_t end) {
     const int64_t step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(end - begin))) / 2;
     if (step == 0) return begin + 1;
@@ -75,14 +76,16 @@ class GrowingRuns {
             }
         }
         const auto link = static_cast<uint32_t>(links_.size());
-        links_.push_back({{static_cast<uint32_t>(begin) | (full ? 1u << 31 : 0u), static_cast<uint32_t>(end - begin)}, kNone});
+        links_.push_back(
+            {{static_cast<uint32_t>(begin) | (full ? 1u << 31 : 0u), static_cast<uint32_t>(end - begin)}, kNone});
         (tail != kNone ? links_[tail].next : head_[i]) = link;
         tail_[i] = link;
     }
     size_t n_runs() const { return links_.size(); }
     void move_into(BlockMask& block_mask) {
         for (const uint32_t head : head_) {
-            for (uint32_t link = head; link != kNone; link = links_[link].next) block_mask.runs.push_back(links_[link].run);
+            for (uint32_t link = head; link != kNone; link = links_[link].next)
+                block_mask.runs.push_back(links_[link].run);
             block_mask.row_offsets.push_back(static_cast<uint32_t>(block_mask.runs.size()));
         }
         *this = {};
@@ -98,7 +101,7 @@ class GrowingRuns {
     std::vector<Link> links_;
 };
 
-struct Band {                               // block rows [row_begin, row_end) of one (b, h)
+struct Band {  // block rows [row_begin, row_end) of one (b, h)
     int32_t b = 0, h = 0;
     int64_t row_begin = 0, row_end = 0;
     GrowingRuns runs;
@@ -106,7 +109,7 @@ struct Band {                               // block rows [row_begin, row_end) o
 
 struct Job {
     const BoxProgram& program;
-    const Evaluator& evaluator;             // copied by each thread
+    const Evaluator& evaluator;  // copied by each thread
     const ClassifyOptions& options;
     int64_t q_len, kv_len, columns;
     std::vector<Band> bands;
@@ -133,14 +136,14 @@ class Classifier {
     }
 
   private:
-    struct Blocks {                         // [row0, row1) x [column0, column1)
+    struct Blocks {  // [row0, row1) x [column0, column1)
         int64_t row0, row1, column0, column1;
     };
 
     Box elements(const Blocks& blocks) const {
         const int64_t block_q = job_.options.block_q, block_kv = job_.options.block_kv;
-        return {blocks.row0 * block_q, std::min(job_.q_len, blocks.row1 * block_q) - 1,
-                blocks.column0 * block_kv, std::min(job_.kv_len, blocks.column1 * block_kv) - 1};
+        return {blocks.row0 * block_q, std::min(job_.q_len, blocks.row1 * block_q) - 1, blocks.column0 * block_kv,
+                std::min(job_.kv_len, blocks.column1 * block_kv) - 1};
     }
 
     void descend(Band& band) {
@@ -164,7 +167,7 @@ class Classifier {
                 continue;
             }
             // The last pushed is the first visited: columns of one row ascend.
-            const bool cut_rows = rows > 1 && columns < 2 * rows, cut_columns = columns > 1 && rows < 2 * columns;
+            const bool cut_rows = rows > 1 && columns<2 * rows, cut_columns = columns> 1 && rows < 2 * columns;
             const int64_t row = cut_rows ? cut(blocks.row0, blocks.row1) : blocks.row1;
             const int64_t column = cut_columns ? cut(blocks.column0, blocks.column1) : blocks.column1;
             if (cut_rows && cut_columns) open_.push_back({row, blocks.row1, column, blocks.column1});
@@ -175,7 +178,7 @@ class Classifier {
         within_limit(band.runs.n_runs());
     }
 
-    bool within_limit(size_t n_runs) {      // other threads' runs count too
+    bool within_limit(size_t n_runs) {  // other threads' runs count too
         job_.n_runs += n_runs - counted_;
         counted_ = n_runs;
         if (job_.n_runs > job_.options.max_runs) job_.too_many_runs = true;
@@ -249,8 +252,7 @@ void run_threads(Job& job, int32_t n_threads) {
     std::vector<std::thread> threads;
     try {
         for (int32_t i = 1; i < n_threads; ++i) threads.emplace_back([&job] { Classifier(job).work(); });
-    } catch (const std::system_error&) {
-    }
+    } catch (const std::system_error&) {}
     Classifier(job).work();
     for (std::thread& thread : threads) thread.join();
 }
@@ -288,19 +290,22 @@ Status check_options(const ClassifyOptions& options) {
                                                  std::to_string(options.block_kv) + "; both must be at least 1");
     }
     if (options.threads < 1) {
-        return error(Code::invalid_argument, "threads is " + std::to_string(options.threads) + "; it must be at least 1");
+        return error(Code::invalid_argument,
+                     "threads is " + std::to_string(options.threads) + "; it must be at least 1");
     }
     return {};
 }
 
 Status too_many(const char* what, uint64_t limit) {
-    return error(Code::limit_exceeded, std::string("the block mask needs more than max_runs = ") + std::to_string(limit) + " " + what +
+    return error(Code::limit_exceeded, std::string("the block mask needs more than max_runs = ") +
+                                           std::to_string(limit) + " " + what +
                                            "; use larger blocks, or raise max_runs (at most 2^32 - 1)");
 }
 
 }  // namespace
 
-Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings, const ClassifyOptions& options) {
+Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings,
+                                    const ClassifyOptions& options) {
     if (Status status = check_options(options); !status.ok()) return status;
     Result<Prepared> prepared = prepare(mask, shape, bindings);
     if (!prepared.ok()) return prepared.status();
@@ -319,8 +324,10 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     if (rows > 0 && static_cast<uint64_t>(planes) > bounded.max_runs / static_cast<uint64_t>(rows)) {
         return too_many("block rows", bounded.max_runs);
     }
-    Job job{prepared->program, prepared->evaluator, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
-    const int64_t bands_per_plane = std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
+    Job job{
+        prepared->program, prepared->evaluator, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
+    const int64_t bands_per_plane =
+        std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
     if (rows > 0 && result.columns() > 0) {
         job.bands.reserve(static_cast<size_t>(planes * bands_per_plane));
         for (int64_t i = 0; i < planes * bands_per_plane; ++i) {
@@ -331,7 +338,8 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
             added.row_begin = rows * band / bands_per_plane;
             added.row_end = rows * (band + 1) / bands_per_plane;
         }
-        run_threads(job, static_cast<int32_t>(std::min<int64_t>(options.threads, static_cast<int64_t>(job.bands.size()))));
+        run_threads(job,
+                    static_cast<int32_t>(std::min<int64_t>(options.threads, static_cast<int64_t>(job.bands.size()))));
         if (job.too_many_runs) return too_many("runs", bounded.max_runs);
     }
 
@@ -339,7 +347,7 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     result.row_offsets.reserve(static_cast<size_t>(planes * rows) + 1);
     result.row_offsets.push_back(0);
     for (Band& band : job.bands) band.runs.move_into(result);
-    result.row_offsets.resize(static_cast<size_t>(planes * rows) + 1, 0);       // no columns: rows without runs
+    result.row_offsets.resize(static_cast<size_t>(planes * rows) + 1, 0);  // no columns: rows without runs
     return result;
 }
 
@@ -359,7 +367,7 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
     for (int32_t b = 0; b < batch; ++b) {
         for (int32_t h = 0; h < heads; ++h) {
             boxes.bind(b, h);
-            int64_t pairs = 0;              // at most 2^62
+            int64_t pairs = 0;  // at most 2^62
             open.assign(1, {0, int64_t{shape.q_len} - 1, 0, int64_t{shape.kv_len} - 1});
             while (!open.empty()) {
                 const Box box = open.back();

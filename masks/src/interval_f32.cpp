@@ -8,7 +8,7 @@
 namespace vkattn::analysis {
 namespace {
 
-constexpr double kUlp = 0x1p-23;            // of an f32 at 1: one unit in the last place is at most |x| kUlp
+constexpr double kUlp = 0x1p-23;  // of an f32 at 1: one unit in the last place is at most |x| kUlp
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float round_down(double x) {
@@ -27,7 +27,8 @@ IntervalF32 outward(double lo, double hi, bool nan = false) {
     if (result.hi < 0.0f && result.hi > -FLT_MIN) result.hi = 0.0f;
     return result;
 }
-// As outward, with a relative error of `ulps` and an absolute error besides. Results below FLT_MIN may be lost altogether.
+// As outward, with a relative error of `ulps` and an absolute error besides. Results below FLT_MIN may be lost
+// altogether.
 IntervalF32 widened(double lo, double hi, double ulps, double absolute, bool nan) {
     return outward(lo - std::abs(lo) * ulps * kUlp - absolute, hi + std::abs(hi) * ulps * kUlp + absolute, nan);
 }
@@ -46,7 +47,7 @@ IntervalF32 negate(const IntervalF32& x) { return {-x.hi, -x.lo, x.nan}; }
 
 IntervalF32 multiply(const IntervalF32& x, const IntervalF32& y) {
     if (infinite(x) || infinite(y)) return any_f32();
-    const double p[4] = {low(x) * low(y), low(x) * high(y), high(x) * low(y), high(x) * high(y)};   // exact in double
+    const double p[4] = {low(x) * low(y), low(x) * high(y), high(x) * low(y), high(x) * high(y)};  // exact in double
     return outward(*std::min_element(p, p + 4), *std::max_element(p, p + 4), x.nan || y.nan);
 }
 
@@ -64,12 +65,14 @@ IntervalF32 modulo(const IntervalF32& x, const IntervalF32& y) {
     const double divisor = std::max(std::abs(low(y)), std::abs(high(y)));
     const double dividend = std::max(std::abs(low(x)), std::abs(high(x)));
     const double smallest = std::min(std::abs(low(y)), std::abs(high(y)));
-    if (divisor > 0x1p126 || dividend > 0x1p126 || dividend / smallest > 0x1p126) return any_f32();    // may pass through infinity
+    if (divisor > 0x1p126 || dividend > 0x1p126 || dividend / smallest > 0x1p126)
+        return any_f32();  // may pass through infinity
     const double reach = 2.0 * divisor + dividend * 16.0 * kUlp;
     return outward(-reach, reach, x.nan || y.nan);
 }
 
-IntervalF32 power(const IntervalF32& x, const IntervalF32& y) {         // exp2(y log2 x); undefined for x < 0 and for 0^y, y <= 0
+IntervalF32 power(const IntervalF32& x,
+                  const IntervalF32& y) {  // exp2(y log2 x); undefined for x < 0 and for 0^y, y <= 0
     if (x.nan || y.nan || infinite(x) || infinite(y) || x.lo <= 0.0f) return any_f32();
     const double log_lo = std::log2(low(x)), log_hi = std::log2(high(x));
     const double p[4] = {low(y) * log_lo, low(y) * log_hi, high(y) * log_lo, high(y) * log_hi};
@@ -88,7 +91,7 @@ IntervalF32 wave(const IntervalF32& x, double (*function)(double)) {
     constexpr double error = 0x1p-10;
     const double middle = 0.5 * (low(x) + high(x)), half = 0.5 * (high(x) - low(x));
     if (half > 2.0 || std::abs(middle) + half > 3.140625) return {-1.01f, 1.01f, false};
-    const double value = function(middle);              // slope at most 1
+    const double value = function(middle);  // slope at most 1
     return outward(std::max(-1.0 - error, value - half - error), std::min(1.0 + error, value + half + error));
 }
 
@@ -130,7 +133,7 @@ IntervalF32 apply(Op op, const IntervalF32& x, const IntervalF32& y) {
         if (x.lo >= 0.0f) return x;
         if (x.hi <= 0.0f) return negate(x);
         return {0.0f, std::max(-x.lo, x.hi), x.nan};
-    case Op::min:                                       // of a number and a NaN a device may give either
+    case Op::min:  // of a number and a NaN a device may give either
         if (x.nan || y.nan) return either(x, y);
         return {std::min(x.lo, y.lo), std::min(x.hi, y.hi), false};
     case Op::max:
@@ -170,18 +173,41 @@ IntervalF32 apply(Op op, const IntervalF32& x, const IntervalF32& y) {
         IntervalF32 result = outward(sign_of(x.lo), sign_of(x.hi), x.nan);
         return x.nan ? IntervalF32{-1.0f, 1.0f, true} : result;
     }
-    case Op::b: case Op::h: case Op::q: case Op::kv: case Op::score:
-    case Op::q_len: case Op::kv_len: case Op::q_heads: case Op::kv_heads:
-    case Op::literal: case Op::param: case Op::slot: case Op::table:
-    case Op::bit_and: case Op::bit_or: case Op::bit_xor: case Op::bit_not: case Op::shl: case Op::shr:
-    case Op::logical_and: case Op::logical_or: case Op::logical_not:
-    case Op::lt: case Op::le: case Op::eq: case Op::ne: case Op::select: case Op::to_f32: case Op::to_i32: break;
+    case Op::b:
+    case Op::h:
+    case Op::q:
+    case Op::kv:
+    case Op::score:
+    case Op::q_len:
+    case Op::kv_len:
+    case Op::q_heads:
+    case Op::kv_heads:
+    case Op::literal:
+    case Op::param:
+    case Op::slot:
+    case Op::table:
+    case Op::bit_and:
+    case Op::bit_or:
+    case Op::bit_xor:
+    case Op::bit_not:
+    case Op::shl:
+    case Op::shr:
+    case Op::logical_and:
+    case Op::logical_or:
+    case Op::logical_not:
+    case Op::lt:
+    case Op::le:
+    case Op::eq:
+    case Op::ne:
+    case Op::select:
+    case Op::to_f32:
+    case Op::to_i32: break;
     }
     return any_f32();
 }
 
 Affine less(const IntervalF32& x, const IntervalF32& y) {
-    if (x.nan || y.nan) return boolean(false, true);    // a device need not know what a NaN is
+    if (x.nan || y.nan) return boolean(false, true);  // a device need not know what a NaN is
     return boolean(x.hi < y.lo, x.lo < y.hi);
 }
 Affine less_equal(const IntervalF32& x, const IntervalF32& y) {

@@ -12,7 +12,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // One query row's keys: who attends, and with which score. Both precisions share the selection.
 struct Row {
     std::vector<int32_t> keys;
-    std::vector<double> scores;             // after the score mod
+    std::vector<double> scores;  // after the score mod
     std::vector<float> plain_scores;
 };
 
@@ -53,25 +53,29 @@ T attend(const std::vector<int32_t>& keys, const std::vector<T>& scores, const f
 }
 
 Status check_input(const ReferenceInput& input) {
-    const auto bad = [](const std::string& message) { return error(Code::invalid_argument, "reference attention: " + message); };
+    const auto bad = [](const std::string& message) {
+        return error(Code::invalid_argument, "reference attention: " + message);
+    };
     if (Status status = check(input.shape); !status.ok()) return status;
     if (input.head_dim < 1 || input.value_dim < 1) return bad("head_dim and value_dim must be at least 1");
     if (input.shape.q_len > 0 && input.q == nullptr) return bad("q is null");
-    if (input.shape.q_len > 0 && input.shape.kv_len > 0 && (input.k == nullptr || input.v == nullptr)) return bad("k or v is null");
+    if (input.shape.q_len > 0 && input.shape.kv_len > 0 && (input.k == nullptr || input.v == nullptr))
+        return bad("k or v is null");
     if (input.block_mask == nullptr) return {};
     const Shape& built_for = input.block_mask->shape;
     if (!(built_for == input.shape)) {
-        return bad("the block mask is for q_len " + std::to_string(built_for.q_len) + ", kv_len " + std::to_string(built_for.kv_len) + ", batch " +
-                   std::to_string(built_for.batch) + ", heads " + std::to_string(built_for.q_heads) + "; the problem has q_len " +
-                   std::to_string(input.shape.q_len) + ", kv_len " + std::to_string(input.shape.kv_len) + ", batch " +
-                   std::to_string(input.shape.batch) + ", heads " + std::to_string(input.shape.q_heads));
+        return bad("the block mask is for q_len " + std::to_string(built_for.q_len) + ", kv_len " +
+                   std::to_string(built_for.kv_len) + ", batch " + std::to_string(built_for.batch) + ", heads " +
+                   std::to_string(built_for.q_heads) + "; the problem has q_len " + std::to_string(input.shape.q_len) +
+                   ", kv_len " + std::to_string(input.shape.kv_len) + ", batch " + std::to_string(input.shape.batch) +
+                   ", heads " + std::to_string(input.shape.q_heads));
     }
     return check(*input.block_mask);
 }
 
 struct RowError {
-    double largest = 0.0;                   // of |o - ref|; infinite when one is not a number and the other not the same
-    double scale = 0.0;                     // the largest finite |ref| of the row
+    double largest = 0.0;  // of |o - ref|; infinite when one is not a number and the other not the same
+    double scale = 0.0;    // the largest finite |ref| of the row
 };
 template <class T>
 RowError row_error(const double* reference, const T* o, int32_t value_dim) {
@@ -90,7 +94,8 @@ RowError row_error(const double* reference, const T* o, int32_t value_dim) {
 
 }  // namespace
 
-Result<ReferenceOutput> reference_attention(const Mask& mask, const ScoreMod& score_mod, const Bindings& bindings, const ReferenceInput& input) {
+Result<ReferenceOutput> reference_attention(const Mask& mask, const ScoreMod& score_mod, const Bindings& bindings,
+                                            const ReferenceInput& input) {
     if (Status status = check_input(input); !status.ok()) return status;
     Result<Evaluator> mask_evaluator = Evaluator::make(mask, input.shape, bindings);
     if (!mask_evaluator.ok()) return mask_evaluator.status();
@@ -136,7 +141,8 @@ Result<ReferenceOutput> reference_attention(const Mask& mask, const ScoreMod& sc
             row.plain_scores.push_back(plain_score);
         }
         const float* values = input.v + kv_plane * dv;
-        output.lse[static_cast<size_t>(i)] = attend(row.keys, row.scores, values, input.value_dim, output.o.data() + i * dv);
+        output.lse[static_cast<size_t>(i)] =
+            attend(row.keys, row.scores, values, input.value_dim, output.o.data() + i * dv);
         attend(row.keys, row.plain_scores, values, input.value_dim, plain_o.data());
         std::copy(plain_o.begin(), plain_o.end(), output.plain_f32_o.begin() + i * dv);
     }
@@ -150,10 +156,12 @@ RowErrors compare_rows(const ReferenceOutput& reference, const float* o, int64_t
         return result;
     }
     double largest = 0.0;
-    for (const double value : reference.o) largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : largest;
+    for (const double value : reference.o)
+        largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : largest;
     const auto relative = [&](const RowError& row) {
         const double unit = row.scale + 0.02 * largest;
-        return row.largest == 0.0 ? 0.0 : row.largest / unit;           // unit 0: all of the reference is 0, any error is infinite
+        return row.largest == 0.0 ? 0.0
+                                  : row.largest / unit;  // unit 0: all of the reference is 0, any error is infinite
     };
     double plain_worst = 0.0;
     for (int64_t row = 0; row < rows; ++row) {

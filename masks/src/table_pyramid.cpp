@@ -29,7 +29,7 @@ typename MinMaxPyramid<T>::Extremes scan(const T* data, int64_t count) {
     auto result = nothing<T>();
     for (int64_t i = 0; i < count; ++i) {
         if constexpr (std::is_floating_point_v<T>) result.nan = result.nan || std::isnan(data[i]);
-        result.min = data[i] < result.min ? data[i] : result.min;       // a NaN compares false and is passed over
+        result.min = data[i] < result.min ? data[i] : result.min;  // a NaN compares false and is passed over
         result.max = data[i] > result.max ? data[i] : result.max;
     }
     return result;
@@ -58,9 +58,10 @@ MinMaxPyramid<T>::MinMaxPyramid(const std::vector<T>& data) {
 }
 
 template <class T>
-typename MinMaxPyramid<T>::Extremes MinMaxPyramid<T>::over(const std::vector<T>& data, int64_t first, int64_t last) const {
+typename MinMaxPyramid<T>::Extremes MinMaxPyramid<T>::over(const std::vector<T>& data, int64_t first,
+                                                           int64_t last) const {
     if (levels_.empty() || last - first < 2 * kGroup) return scan(data.data() + first, last - first + 1);
-    int64_t lo = (first + kGroup - 1) / kGroup, hi = (last + 1) / kGroup;                   // whole groups [lo, hi)
+    int64_t lo = (first + kGroup - 1) / kGroup, hi = (last + 1) / kGroup;  // whole groups [lo, hi)
     auto result = scan(data.data() + first, lo * kGroup - first);
     join(result, scan(data.data() + hi * kGroup, last + 1 - hi * kGroup));
     for (size_t k = 0; lo < hi; ++k) {
@@ -101,7 +102,7 @@ TableSummary::Pieces TableSummary::pieces_of(const Range* indices) const {
         stride *= data_->dims[i];
     }
     Pieces pieces;
-    size_t inner = n - 1;                               // a complete dimension joins the next outer one
+    size_t inner = n - 1;  // a complete dimension joins the next outer one
     while (inner > 0 && clamped[inner].lo == 0 && clamped[inner].hi == data_->dims[inner] - 1) --inner;
     pieces.length = (clamped[inner].hi - clamped[inner].lo + 1) * strides[inner];
     pieces.offset = clamped[inner].lo * strides[inner];
@@ -130,7 +131,7 @@ typename MinMaxPyramid<T>::Extremes TableSummary::extremes(const std::vector<T>&
     }
     if (pieces.count > max_pieces) return pyramid.over(data, first, last);
     auto result = nothing<T>();
-    int64_t step[3] = {0, 0, 0};                        // an odometer over the outer indices
+    int64_t step[3] = {0, 0, 0};  // an odometer over the outer indices
     while (true) {
         int64_t at = first;
         for (int i = 0; i < pieces.n_outer; ++i) at += step[i] * pieces.stride[i];
@@ -178,7 +179,7 @@ Labels relabel(const std::shared_ptr<const TableData>& first, const std::shared_
         auto result = std::make_shared<TableData>();
         result->dims = table.dims;
         result->i32.reserve(table.i32.size());
-        int32_t value = 0, label = -1;                  // neighbours are mostly equal: look a value up only when it changes
+        int32_t value = 0, label = -1;  // neighbours are mostly equal: look a value up only when it changes
         for (const int32_t id : table.i32) {
             if (label < 0 || id != value) {
                 value = id;
@@ -208,7 +209,7 @@ const std::vector<int32_t>& SharedValues::distinct(const TableData& table, Range
         if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
         values.erase(std::unique(values.begin(), values.end()), values.end());
         values.shrink_to_fit();
-        stored_elems_ += static_cast<int64_t>(values.size()) + 16;         // and the node
+        stored_elems_ += static_cast<int64_t>(values.size()) + 16;  // and the node
     }
     return entry->second;
 }
@@ -236,7 +237,8 @@ bool SharedValues::may_share(const TableData& x, Range in_x, const TableData& y,
     auto j = b.begin();
     while (i != a.end() && j != b.end()) {
         if (*i == *j) return true;
-        if (*i < *j) ++i; else ++j;
+        if (*i < *j) ++i;
+        else ++j;
     }
     return false;
 }

@@ -18,7 +18,7 @@ namespace {
 struct Grid {
     Shape shape;
     int32_t batch = 1, heads = 1, block_q = 1, block_kv = 1;
-    std::vector<BlockKind> kinds;           // [batch, heads, rows, columns]
+    std::vector<BlockKind> kinds;  // [batch, heads, rows, columns]
 };
 
 Grid random_grid(Rng& rng) {
@@ -43,15 +43,22 @@ Grid random_grid(Rng& rng) {
 
 // PyTorch's arrays of the grid, each row shuffled, garbage behind the counts.
 PaddedBlocks padded_of(const Grid& grid, Rng& rng) {
-    PaddedBlocks padded{grid.batch, grid.heads, (grid.shape.q_len + grid.block_q - 1) / grid.block_q,
-                        (grid.shape.kv_len + grid.block_kv - 1) / grid.block_kv, {}, {}, {}, {}};
+    PaddedBlocks padded{grid.batch,
+                        grid.heads,
+                        (grid.shape.q_len + grid.block_q - 1) / grid.block_q,
+                        (grid.shape.kv_len + grid.block_kv - 1) / grid.block_kv,
+                        {},
+                        {},
+                        {},
+                        {}};
     for (int row = 0; row < grid.batch * grid.heads * padded.rows; ++row) {
         for (const BlockKind kind : {BlockKind::partial, BlockKind::full}) {
             std::vector<int32_t> entries;
             for (int32_t c = 0; c < padded.columns; ++c) {
                 if (grid.kinds[static_cast<size_t>(row * padded.columns + c)] == kind) entries.push_back(c);
             }
-            for (size_t i = entries.size(); i > 1; --i) std::swap(entries[i - 1], entries[static_cast<size_t>(rng.below(static_cast<int32_t>(i)))]);
+            for (size_t i = entries.size(); i > 1; --i)
+                std::swap(entries[i - 1], entries[static_cast<size_t>(rng.below(static_cast<int32_t>(i)))]);
             auto& counts = kind == BlockKind::full ? padded.full_num_blocks : padded.num_blocks;
             auto& indices = kind == BlockKind::full ? padded.full_indices : padded.indices;
             counts.push_back(static_cast<int32_t>(entries.size()));
@@ -73,10 +80,10 @@ BlockKind kind_in(const Grid& grid, int b, int h, int row, int column, int rows,
     return grid.kinds[static_cast<size_t>(((b * grid.heads + h) * rows + row) * columns + column)];
 }
 
-PaddedBlocks small_lists() {                // 2 rows of 3 columns: partial 0 | full 2, partial 1
+PaddedBlocks small_lists() {  // 2 rows of 3 columns: partial 0 | full 2, partial 1
     return {1, 1, 2, 3, {1, 1}, {0, 9, 9, 1, 9, 9}, {0, 1}, {9, 9, 9, 2, 9, 9}};
 }
-const Shape kSmallShape{1, 1, 1, 20, 25};   // blocks of 10: the last column is ragged
+const Shape kSmallShape{1, 1, 1, 20, 25};  // blocks of 10: the last column is ragged
 
 }  // namespace
 
@@ -98,12 +105,15 @@ TEST_CASE("from_kv_blocks, to_padded, to_dense, kind and the counts agree with t
         CHECK_MESSAGE(made.full_blocks() == full_blocks, "seed ", seed);
         CHECK_MESSAGE(made.partial_blocks() == partial_blocks, "seed ", seed);
         const auto total = static_cast<double>(grid.kinds.size());
-        CHECK(made.sparsity() == doctest::Approx(total > 0 ? 100.0 - 100.0 * static_cast<double>(full_blocks + partial_blocks) / total : 0.0));
+        CHECK(made.sparsity() ==
+              doctest::Approx(total > 0 ? 100.0 - 100.0 * static_cast<double>(full_blocks + partial_blocks) / total
+                                        : 0.0));
         for (int b = 0; b < grid.shape.batch; ++b) {
             for (int h = 0; h < grid.shape.q_heads; ++h) {
                 for (int row = 0; row < rows; ++row) {
                     for (int column = 0; column < columns; ++column) {
-                        const BlockKind expected = kind_in(grid, grid.batch == 1 ? 0 : b, grid.heads == 1 ? 0 : h, row, column, rows, columns);
+                        const BlockKind expected =
+                            kind_in(grid, grid.batch == 1 ? 0 : b, grid.heads == 1 ? 0 : h, row, column, rows, columns);
                         CHECK_MESSAGE(made.kind(b, h, row, column) == expected, "seed ", seed);
                     }
                 }
@@ -113,10 +123,14 @@ TEST_CASE("from_kv_blocks, to_padded, to_dense, kind and the counts agree with t
             const Result<PaddedBlocks> padded = to_padded(made, 1 << 20, newest_first);
             REQUIRE(padded.ok());
             for (size_t row = 0; row < padded->num_blocks.size(); ++row) {
-                for (const auto& [counts, indices] : {std::pair{&padded->num_blocks, &padded->indices}, {&padded->full_num_blocks, &padded->full_indices}}) {
-                    const auto begin = indices->begin() + static_cast<int64_t>(row) * columns, counted = begin + (*counts)[row];
-                    CHECK_MESSAGE((newest_first ? std::is_sorted(begin, counted, std::greater<>()) : std::is_sorted(begin, counted)), "seed ", seed);
-                    CHECK(std::is_sorted(counted, begin + columns));        // the others follow, so the row is a permutation
+                for (const auto& [counts, indices] : {std::pair{&padded->num_blocks, &padded->indices},
+                                                      {&padded->full_num_blocks, &padded->full_indices}}) {
+                    const auto begin = indices->begin() + static_cast<int64_t>(row) * columns,
+                               counted = begin + (*counts)[row];
+                    CHECK_MESSAGE((newest_first ? std::is_sorted(begin, counted, std::greater<>())
+                                                : std::is_sorted(begin, counted)),
+                                  "seed ", seed);
+                    CHECK(std::is_sorted(counted, begin + columns));  // the others follow, so the row is a permutation
                     std::vector<int32_t> all(begin, begin + columns);
                     std::sort(all.begin(), all.end());
                     for (int c = 0; c < columns; ++c) CHECK(all[static_cast<size_t>(c)] == c);
@@ -151,7 +165,8 @@ TEST_CASE("transposes and slices") {
             }
         }
         const BlockMask back = transpose(turned);
-        CHECK_MESSAGE((back.runs == made.runs && back.row_offsets == made.row_offsets && back.shape == made.shape), "seed ", seed);
+        CHECK_MESSAGE((back.runs == made.runs && back.row_offsets == made.row_offsets && back.shape == made.shape),
+                      "seed ", seed);
 
         const int32_t begin = rng.between(0, made.rows()), end = rng.between(begin, made.rows());
         const Result<BlockMask> slice = slice_rows(made, begin, end);
@@ -159,12 +174,14 @@ TEST_CASE("transposes and slices") {
         CHECK(check(*slice).ok());
         REQUIRE(slice->rows() == end - begin);
         CHECK(slice->shape.kv_len == made.shape.kv_len);
-        CHECK(slice->shape.q_len == std::min(end * made.block_q, made.shape.q_len) - std::min(begin * made.block_q, made.shape.q_len));
+        CHECK(slice->shape.q_len ==
+              std::min(end * made.block_q, made.shape.q_len) - std::min(begin * made.block_q, made.shape.q_len));
         for (int b = 0; b < grid.batch; ++b) {
             for (int h = 0; h < grid.heads; ++h) {
                 for (int row = begin; row < end; ++row) {
                     for (int column = 0; column < made.columns(); ++column) {
-                        CHECK_MESSAGE(slice->kind(b, h, row - begin, column) == made.kind(b, h, row, column), "seed ", seed);
+                        CHECK_MESSAGE(slice->kind(b, h, row - begin, column) == made.kind(b, h, row, column), "seed ",
+                                      seed);
                     }
                 }
             }
@@ -196,7 +213,7 @@ TEST_CASE("large lists are transposed and kept in memory of the order of their r
     CHECK(turned.kind(0, 0, 5, 8191) == BlockKind::full);
     const Status status = to_padded(*made).status();
     CHECK(status.code == Code::limit_exceeded);
-    CHECK(status.message.find("536936448 bytes") != std::string::npos);     // 2 x 4 x 8192 x (8192 + 1)
+    CHECK(status.message.find("536936448 bytes") != std::string::npos);  // 2 x 4 x 8192 x (8192 + 1)
     CHECK(to_dense(*made, 1000).status().message.find("67108864 bytes") != std::string::npos);
     CHECK(to_padded(*made, 536936448).ok());
 }
@@ -206,7 +223,9 @@ TEST_CASE("hostile PyTorch lists: counts are clamped, everything else is refused
         const Result<BlockMask> made = from_kv_blocks(blocks, shape, block, 10);
         return made.ok() ? std::string("accepted") : made.status().message;
     };
-    const auto contains = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+    const auto contains = [](const std::string& text, const char* part) {
+        return text.find(part) != std::string::npos;
+    };
     REQUIRE(message(small_lists()) == "accepted");
     PaddedBlocks blocks = small_lists();
     blocks.num_blocks = {-5, 1};
@@ -281,7 +300,7 @@ TEST_CASE("check refuses what the kernels could not trust") {
     std::swap(bad.runs[1], bad.runs[2]);
     CHECK(refused(bad));
     bad = good();
-    bad.runs[2].first_and_kind = 2;                     // touches its neighbour and is partial too
+    bad.runs[2].first_and_kind = 2;  // touches its neighbour and is partial too
     CHECK(refused(bad));
     bad = good();
     bad.row_offsets = {0, 3, 2};
@@ -305,5 +324,5 @@ TEST_CASE("check refuses what the kernels could not trust") {
     CHECK(good().kind(0, 0, 0, 3) == BlockKind::empty);
     CHECK(good().kind(-1, 0, 0, 0) == BlockKind::empty);
     CHECK(good().kind(0, 0, -1, 0) == BlockKind::empty);
-    CHECK(good().kind(7, 7, 0, 0) == BlockKind::partial);       // a broadcast list answers for all
+    CHECK(good().kind(7, 7, 0, 0) == BlockKind::partial);  // a broadcast list answers for all
 }

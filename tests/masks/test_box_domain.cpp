@@ -1,4 +1,5 @@
-// The integer domain of classification, operator by operator: whatever the operands are over a box, the result holds every element.
+// The integer domain of classification, operator by operator: whatever the operands are over a box, the result holds
+// every element.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -22,11 +23,14 @@ struct Operand {
     Affine value;
     int64_t a = 0, c = 0, base = 0;
 
-    int32_t at(int64_t q, int64_t kv) const { return static_cast<int32_t>(static_cast<uint32_t>(a * q + c * kv + base)); }
+    int32_t at(int64_t q, int64_t kv) const {
+        return static_cast<int32_t>(static_cast<uint32_t>(a * q + c * kv + base));
+    }
 };
 
 int64_t any_constant(Rng& rng) {
-    const int64_t extremes[] = {INT32_MIN, INT32_MIN + 1, INT32_MAX, INT32_MAX - 1, -1, 0, 1, 7, 16, 31, 32, -16, 1 << 30, -65536};
+    const int64_t extremes[] = {INT32_MIN, INT32_MIN + 1, INT32_MAX, INT32_MAX - 1, -1, 0, 1, 7, 16, 31,
+                                32,        -16,           1 << 30,   -65536};
     return rng.chance(40) ? extremes[rng.below(14)] : rng.between(-40, 40);
 }
 
@@ -60,8 +64,8 @@ Affine apply_to(Op op, const Affine& x, const Affine& y, bool same, const Box& b
     if (op == Op::le) return at_most(x, y, 0, box);
     return equal(x, y, box);
 }
-const Op kOps[] = {Op::add, Op::sub, Op::mul, Op::div, Op::mod, Op::neg, Op::abs, Op::min, Op::max, Op::bit_and, Op::bit_or,
-                   Op::bit_xor, Op::bit_not, Op::shl, Op::shr, Op::lt, Op::le, Op::eq};
+const Op kOps[] = {Op::add,     Op::sub,    Op::mul,     Op::div,     Op::mod, Op::neg, Op::abs, Op::min, Op::max,
+                   Op::bit_and, Op::bit_or, Op::bit_xor, Op::bit_not, Op::shl, Op::shr, Op::lt,  Op::le,  Op::eq};
 
 }  // namespace
 
@@ -79,7 +83,8 @@ TEST_CASE("integers: the result holds every element's value, exactly that of a s
         const Op op = kOps[rng.below(18)];
         const bool compares = op == Op::lt || op == Op::le || op == Op::eq;
         const Affine result = apply_to(op, x.value, y.value, same, box);
-        CHECK_MESSAGE((std::abs(result.a) <= kMaxCoefficient * 2 && result.min >= kI32Min && result.max <= kI32Max), "seed ", seed);
+        CHECK_MESSAGE((std::abs(result.a) <= kMaxCoefficient * 2 && result.min >= kI32Min && result.max <= kI32Max),
+                      "seed ", seed);
         informative += result.min > kI32Min || result.max < kI32Max ? 1 : 0;
         bool any_true = false, any_false = false;
         for (int64_t q = box.q0; q <= box.q1; ++q) {
@@ -88,9 +93,11 @@ TEST_CASE("integers: the result holds every element's value, exactly that of a s
                 const int64_t expected = static_cast<int32_t>(apply_op(op, Type::i32, args));
                 const bool in_range = result.min <= expected && expected <= result.max;
                 const int64_t residual = expected - result.a * q - result.c * kv;
-                const bool in_form = compares ? !result.half_plane() || (result.a * q + result.c * kv + result.lo <= 0) == (expected != 0)
+                const bool in_form = compares ? !result.half_plane() ||
+                                                    (result.a * q + result.c * kv + result.lo <= 0) == (expected != 0)
                                               : result.lo <= residual && residual <= result.hi;
-                CHECK_MESSAGE((in_range && in_form), "seed ", seed, ", op ", static_cast<int>(op), ", q ", q, ", kv ", kv, ", value ", expected);
+                CHECK_MESSAGE((in_range && in_form), "seed ", seed, ", op ", static_cast<int>(op), ", q ", q, ", kv ",
+                              kv, ", value ", expected);
                 (expected != 0 ? any_true : any_false) = true;
             }
         }
@@ -114,7 +121,7 @@ TEST_CASE("bools: a connective is as decided as its operands allow") {
     CHECK(logical_or(no, plane).half_plane());
     CHECK(logical_or(plane, yes).min == 1);
     CHECK(logical_or(yes, open).min == 1);
-    CHECK(logical_xor(yes, plane).lo == 1);                 // !(q - kv <= 0) is kv - q + 1 <= 0
+    CHECK(logical_xor(yes, plane).lo == 1);  // !(q - kv <= 0) is kv - q + 1 <= 0
     CHECK(logical_xor(yes, plane).a == -1);
     CHECK(logical_xor(open, plane).undecided());
     CHECK(logical_not(yes).max == 0);
@@ -134,13 +141,17 @@ TEST_CASE("half planes are counted as they are") {
 }
 
 TEST_CASE("floats: the interval holds the value of every pair of operands inside") {
-    const Op ops[] = {Op::add, Op::sub, Op::mul, Op::div, Op::mod, Op::neg, Op::abs, Op::min, Op::max, Op::exp, Op::exp2, Op::log, Op::log2,
-                      Op::pow, Op::sqrt, Op::rsqrt, Op::sin, Op::cos, Op::tanh, Op::sigmoid, Op::floor, Op::sign};
-    const float extremes[] = {0.0f, -0.0f, 1.0f, -1.0f, 1e-45f, 1e-39f, 3.4028235e38f, 87.5f, -87.5f, 1e20f, 0.5f, 3.14159f};
+    const Op ops[] = {Op::add, Op::sub, Op::mul,  Op::div,     Op::mod,   Op::neg, Op::abs,  Op::min,
+                      Op::max, Op::exp, Op::exp2, Op::log,     Op::log2,  Op::pow, Op::sqrt, Op::rsqrt,
+                      Op::sin, Op::cos, Op::tanh, Op::sigmoid, Op::floor, Op::sign};
+    const float extremes[] = {0.0f,          -0.0f, 1.0f,   -1.0f, 1e-45f, 1e-39f,
+                              3.4028235e38f, 87.5f, -87.5f, 1e20f, 0.5f,   3.14159f};
     int bounded = 0;
     for (uint64_t seed = 1; seed <= 40000; ++seed) {
         Rng rng(seed);
-        const auto number = [&] { return rng.chance(25) ? extremes[rng.below(12)] : (rng.unit() - 0.5f) * (rng.chance(50) ? 8.0f : 300.0f); };
+        const auto number = [&] {
+            return rng.chance(25) ? extremes[rng.below(12)] : (rng.unit() - 0.5f) * (rng.chance(50) ? 8.0f : 300.0f);
+        };
         float low[2], high[2];
         IntervalF32 x[2];
         for (int i = 0; i < 2; ++i) {
@@ -160,7 +171,8 @@ TEST_CASE("floats: the interval holds the value of every pair of operands inside
             }
             const float value = std::bit_cast<float>(apply_op(op, Type::f32, args));
             const bool inside = std::isnan(value) ? result.nan : result.lo <= value && value <= result.hi;
-            CHECK_MESSAGE(inside, "seed ", seed, ", op ", static_cast<int>(op), " gives ", value, ", not in [", result.lo, ", ", result.hi, "]");
+            CHECK_MESSAGE(inside, "seed ", seed, ", op ", static_cast<int>(op), " gives ", value, ", not in [",
+                          result.lo, ", ", result.hi, "]");
         }
     }
     CHECK(bounded > 20000);
@@ -171,7 +183,8 @@ TEST_CASE("table pyramids answer every range of every dimension soundly, contigu
         Rng rng(seed);
         auto data = std::make_shared<TableData>();
         const int n_dims = rng.between(1, 4);
-        for (int i = 0; i < n_dims; ++i) data->dims.push_back(n_dims == 1 ? rng.between(1, 300) : rng.between(1, n_dims == 2 ? 150 : 7));
+        for (int i = 0; i < n_dims; ++i)
+            data->dims.push_back(n_dims == 1 ? rng.between(1, 300) : rng.between(1, n_dims == 2 ? 150 : 7));
         for (int64_t i = 0; i < data->count(); ++i) data->i32.push_back(static_cast<int32_t>(rng.next() >> 40));
         TableSummary summary(data);
         summary.build_pyramid();
@@ -211,7 +224,8 @@ TEST_CASE("shared values: exact on every pair of ranges, before and after renami
         for (auto& table : {x, y}) {
             table->dims = {200};
             const int32_t spread = rng.between(5, 400);
-            for (int i = 0; i < 200; ++i) table->i32.push_back(static_cast<int32_t>(static_cast<uint32_t>(rng.below(spread)) * 2654435761u));
+            for (int i = 0; i < 200; ++i)
+                table->i32.push_back(static_cast<int32_t>(static_cast<uint32_t>(rng.below(spread)) * 2654435761u));
         }
         const Labels labels = relabel(x, y);
         SharedValues values, label_values;

@@ -17,7 +17,9 @@ namespace {
 
 using Truth = std::function<bool(int b, int h, int q, int kv)>;
 
-Shape shape_of(int batch, int q_heads, int kv_heads, int q_len, int kv_len) { return {batch, q_heads, kv_heads, q_len, kv_len}; }
+Shape shape_of(int batch, int q_heads, int kv_heads, int q_len, int kv_len) {
+    return {batch, q_heads, kv_heads, q_len, kv_len};
+}
 
 TableData ids_table(std::vector<int32_t> values) {
     TableData data;
@@ -27,7 +29,8 @@ TableData ids_table(std::vector<int32_t> values) {
 }
 
 // What the block is, by asking each of its elements.
-BlockKind kind_of_block(const Truth& truth, const Shape& shape, int b, int h, int row, int column, int block_q, int block_kv) {
+BlockKind kind_of_block(const Truth& truth, const Shape& shape, int b, int h, int row, int column, int block_q,
+                        int block_kv) {
     bool any_true = false, any_false = false;
     for (int q = row * block_q; q < std::min(shape.q_len, (row + 1) * block_q); ++q) {
         for (int kv = column * block_kv; kv < std::min(shape.kv_len, (column + 1) * block_kv); ++kv) {
@@ -38,9 +41,9 @@ BlockKind kind_of_block(const Truth& truth, const Shape& shape, int b, int h, in
 }
 
 struct Tally {
-    int unsound = 0;        // empty or full where the elements say otherwise
-    int inexact = 0;        // partial where the elements agree
-    std::string first;      // where
+    int unsound = 0;    // empty or full where the elements say otherwise
+    int inexact = 0;    // partial where the elements agree
+    std::string first;  // where
 };
 Tally compare(const BlockMask& found, const Truth& truth, const Shape& shape) {
     Tally tally;
@@ -48,13 +51,15 @@ Tally compare(const BlockMask& found, const Truth& truth, const Shape& shape) {
         for (int h = 0; h < shape.q_heads; ++h) {
             for (int row = 0; row < found.rows(); ++row) {
                 for (int column = 0; column < found.columns(); ++column) {
-                    const BlockKind expected = kind_of_block(truth, shape, b, h, row, column, found.block_q, found.block_kv);
+                    const BlockKind expected =
+                        kind_of_block(truth, shape, b, h, row, column, found.block_q, found.block_kv);
                     const BlockKind got = found.kind(b, h, row, column);
                     if (got == expected) continue;
                     (got == BlockKind::partial ? tally.inexact : tally.unsound) += 1;
                     if (tally.first.empty()) {
-                        tally.first = "b " + std::to_string(b) + " h " + std::to_string(h) + " row " + std::to_string(row) + " column " +
-                                      std::to_string(column) + ": got " + std::to_string(static_cast<int>(got)) + ", elements say " +
+                        tally.first = "b " + std::to_string(b) + " h " + std::to_string(h) + " row " +
+                                      std::to_string(row) + " column " + std::to_string(column) + ": got " +
+                                      std::to_string(static_cast<int>(got)) + ", elements say " +
                                       std::to_string(static_cast<int>(expected)) + " (0 empty, 1 partial, 2 full)";
                     }
                 }
@@ -80,7 +85,7 @@ struct Case {
     std::string name;
     Mask mask;
     Truth truth;
-    bool exact_unrefined = false;           // promised without refinement
+    bool exact_unrefined = false;  // promised without refinement
 };
 
 struct Tables {
@@ -94,7 +99,8 @@ Tables make_tables(const Shape& shape, Rng& rng) {
     for (int i = 0, id = 0; i < longer; ++i) {
         if (rng.chance(12)) id += rng.between(1, 3);
         t.sorted.push_back(id);
-        t.shuffled.push_back(static_cast<int32_t>((static_cast<uint32_t>(id) * 2654435761u) >> 3));     // contiguous, in no order
+        t.shuffled.push_back(
+            static_cast<int32_t>((static_cast<uint32_t>(id) * 2654435761u) >> 3));  // contiguous, in no order
         t.interleaved.push_back(rng.between(0, 40));
     }
     for (int i = 0; i < shape.q_len; ++i) {
@@ -109,43 +115,56 @@ Tables make_tables(const Shape& shape, Rng& rng) {
 
 std::vector<Case> named_cases(const Shape& s, Rng& rng) {
     const Tables t = make_tables(s, rng);
-    const auto captured = [](const char* name, const std::vector<int32_t>& values) { return table(name, ids_table(values)); };
+    const auto captured = [](const char* name, const std::vector<int32_t>& values) {
+        return table(name, ids_table(values));
+    };
     const auto at = [](const std::vector<int32_t>& values, int i) { return values[static_cast<size_t>(i)]; };
     const int delta = s.kv_len - s.q_len;
     std::vector<Case> cases;
     cases.push_back({"full", full(), [](int, int, int, int) { return true; }, true});
     cases.push_back({"causal", causal(), [](int, int, int q, int kv) { return kv <= q; }, true});
     for (const int off : {-200, -9, 1, 17, 64, 300}) {
-        cases.push_back({"causal(" + std::to_string(off) + ")", causal(off), [off](int, int, int q, int kv) { return kv <= q + off; }, true});
+        cases.push_back({"causal(" + std::to_string(off) + ")", causal(off),
+                         [off](int, int, int q, int kv) { return kv <= q + off; }, true});
     }
-    cases.push_back({"causal_lower_right", causal_lower_right(), [delta](int, int, int q, int kv) { return kv <= q + delta; }, true});
-    for (const auto& [left, right] : {std::pair{5, 3}, {0, 0}, {20, -4}, {-4, 20}, {3, -4}, {2, -9}, {1000, 1}, {-70, -70}}) {
+    cases.push_back({"causal_lower_right", causal_lower_right(),
+                     [delta](int, int, int q, int kv) { return kv <= q + delta; }, true});
+    for (const auto& [left, right] :
+         {std::pair{5, 3}, {0, 0}, {20, -4}, {-4, 20}, {3, -4}, {2, -9}, {1000, 1}, {-70, -70}}) {
         cases.push_back({"window(" + std::to_string(left) + ", " + std::to_string(right) + ")", window(left, right),
                          [l = left, r = right](int, int, int q, int kv) { return q - kv <= l && kv - q <= r; }, true});
     }
-    cases.push_back({"sliding_window(11)", sliding_window(11), [](int, int, int q, int kv) { return kv <= q && q - kv <= 11; }, true});
-    cases.push_back({"last_n_keys(11)", last_n_keys(11), [](int, int, int q, int kv) { return kv <= q && q - kv < 11; }, true});
+    cases.push_back({"sliding_window(11)", sliding_window(11),
+                     [](int, int, int q, int kv) { return kv <= q && q - kv <= 11; }, true});
+    cases.push_back(
+        {"last_n_keys(11)", last_n_keys(11), [](int, int, int q, int kv) { return kv <= q && q - kv < 11; }, true});
     cases.push_back({"last_n_keys(0)", last_n_keys(0), [](int, int, int, int) { return false; }, true});
     cases.push_back({"prefix(13)", prefix(13), [](int, int, int q, int kv) { return kv < 13 || kv <= q; }, true});
     cases.push_back({"prefix(lengths)", prefix(captured("prefixes", t.lengths)),
                      [=](int b, int, int q, int kv) { return kv < at(t.lengths, b) || kv <= q; }, true});
-    cases.push_back({"padding", padding(captured("lengths", t.lengths)), [=](int b, int, int, int kv) { return kv < at(t.lengths, b); }, true});
+    cases.push_back({"padding", padding(captured("lengths", t.lengths)),
+                     [=](int b, int, int, int kv) { return kv < at(t.lengths, b); }, true});
     TableData keep;
     keep.type = Type::boolean;
     keep.dims = {s.batch, s.kv_len};
     for (int64_t i = 0; i < keep.count(); ++i) keep.boolean.push_back(rng.chance(90) ? 1 : 0);
     cases.push_back({"padding_mask", padding_mask(table("keep", keep)),
-                     [=](int b, int, int, int kv) { return keep.boolean[static_cast<size_t>(b * s.kv_len + kv)] != 0; }, true});
+                     [=](int b, int, int, int kv) { return keep.boolean[static_cast<size_t>(b * s.kv_len + kv)] != 0; },
+                     true});
     for (const bool is_causal : {false, true}) {
         const std::string prefix_name = is_causal ? "causal && " : "";
-        const auto add = [&](const char* name, const Mask& mask, const std::vector<int32_t>& q_ids, const std::vector<int32_t>& kv_ids, bool exact) {
-            cases.push_back({prefix_name + name, is_causal ? causal() && mask : mask,
-                             [=](int, int, int q, int kv) { return (!is_causal || kv <= q) && at(q_ids, q) == at(kv_ids, kv); }, exact});
+        const auto add = [&](const char* name, const Mask& mask, const std::vector<int32_t>& q_ids,
+                             const std::vector<int32_t>& kv_ids, bool exact) {
+            cases.push_back(
+                {prefix_name + name, is_causal ? causal() && mask : mask,
+                 [=](int, int, int q, int kv) { return (!is_causal || kv <= q) && at(q_ids, q) == at(kv_ids, kv); },
+                 exact});
         };
         add("document(sorted)", document(captured("ids", t.sorted)), t.sorted, t.sorted, true);
         add("document(contiguous)", document(captured("ids", t.shuffled)), t.shuffled, t.shuffled, true);
         add("document(interleaved)", document(captured("ids", t.interleaved)), t.interleaved, t.interleaved, false);
-        add("document(gaps)", document(captured("q_ids", t.gaps_q), captured("kv_ids", t.gaps_kv)), t.gaps_q, t.gaps_kv, false);
+        add("document(gaps)", document(captured("q_ids", t.gaps_q), captured("kv_ids", t.gaps_kv)), t.gaps_q, t.gaps_kv,
+            false);
     }
     TableData batched;
     batched.dims = {s.batch, static_cast<int64_t>(t.sorted.size())};
@@ -153,45 +172,61 @@ std::vector<Case> named_cases(const Shape& s, Rng& rng) {
         for (const int32_t id : t.sorted) batched.i32.push_back((id + b) / (b + 1));
     }
     const auto width = static_cast<int>(t.sorted.size());
-    cases.push_back({"document_batched", document_batched(table("ids", batched)),
-                     [=](int b, int, int q, int kv) { return at(batched.i32, b * width + q) == at(batched.i32, b * width + kv); }, true});
+    cases.push_back(
+        {"document_batched", document_batched(table("ids", batched)),
+         [=](int b, int, int q, int kv) { return at(batched.i32, b * width + q) == at(batched.i32, b * width + kv); },
+         true});
     const int shorter = std::min(s.q_len, s.kv_len);
     const std::vector<int32_t> offsets{0, shorter / 5, shorter / 5, shorter / 2, shorter - shorter / 8};
-    const auto document_of = [offsets](int i) { return static_cast<int>(std::upper_bound(offsets.begin(), offsets.end(), i) - offsets.begin()); };
+    const auto document_of = [offsets](int i) {
+        return static_cast<int>(std::upper_bound(offsets.begin(), offsets.end(), i) - offsets.begin());
+    };
     cases.push_back({"document_from_offsets", document_from_offsets("packed", offsets, std::max(s.q_len, s.kv_len)),
                      [=](int, int, int q, int kv) {
                          return q < offsets.back() && kv < offsets.back() && document_of(q) == document_of(kv);
-                     }, true});
+                     },
+                     true});
     const int w = 9;
-    cases.push_back({"stand_alone_self_attention", stand_alone_self_attention(w, 2), [=](int, int, int q, int kv) {
-                         return std::abs(q % w - kv % w) <= 2 && std::abs(q / w - kv / w) <= 2;
-                     }, false});
+    cases.push_back(
+        {"stand_alone_self_attention", stand_alone_self_attention(w, 2),
+         [=](int, int, int q, int kv) { return std::abs(q % w - kv % w) <= 2 && std::abs(q / w - kv / w) <= 2; },
+         false});
     const int canvas_h = (std::max(s.q_len, s.kv_len) + w - 1) / w;
     for (const auto& [kw, kh] : {std::pair{3, 5}, {4, 2}, {20, 3}}) {
         const auto near = [](int x, int key, int size, int kernel) {
             const int n = std::min(kernel, size), start = std::clamp(x - n / 2, 0, size - n);
             return key >= start && key < start + n;
         };
-        cases.push_back({"natten", natten(w, canvas_h, kw, kh), [=, kw = kw, kh = kh](int, int, int q, int kv) {
+        cases.push_back({"natten", natten(w, canvas_h, kw, kh),
+                         [=, kw = kw, kh = kh](int, int, int q, int kv) {
                              return near(q % w, kv % w, w, kw) && near(q / w, kv / w, canvas_h, kh);
-                         }, false});
+                         },
+                         false});
     }
-    cases.push_back({"dilated_window", dilated_window(20, 7), [](int, int, int q, int kv) {
-                         return std::abs(q - kv) <= 20 && std::abs(q - kv) % 7 == 0;
-                     }, false});
-    cases.push_back({"global_tokens", global_tokens(5), [](int, int, int q, int kv) { return q < 5 || kv < 5; }, false});
+    cases.push_back({"dilated_window", dilated_window(20, 7),
+                     [](int, int, int q, int kv) { return std::abs(q - kv) <= 20 && std::abs(q - kv) % 7 == 0; },
+                     false});
+    cases.push_back(
+        {"global_tokens", global_tokens(5), [](int, int, int q, int kv) { return q < 5 || kv < 5; }, false});
     TableData ancestor;
     ancestor.type = Type::boolean;
     ancestor.dims = {s.q_len, s.q_len};
     for (int64_t i = 0; i < ancestor.count(); ++i) ancestor.boolean.push_back(rng.chance(30) ? 1 : 0);
-    cases.push_back({"tree_ancestors", tree_ancestors(table("ancestor", ancestor), 11), [=](int, int, int q, int kv) {
-                         return kv < 11 || (kv - 11 < s.q_len && ancestor.boolean[static_cast<size_t>(q * s.q_len + kv - 11)] != 0);
-                     }, false});
-    cases.push_back({"cross_attention_intervals", cross_attention_intervals(captured("begin", t.begin), captured("end", t.end)),
+    cases.push_back({"tree_ancestors", tree_ancestors(table("ancestor", ancestor), 11),
+                     [=](int, int, int q, int kv) {
+                         return kv < 11 || (kv - 11 < s.q_len &&
+                                            ancestor.boolean[static_cast<size_t>(q * s.q_len + kv - 11)] != 0);
+                     },
+                     false});
+    cases.push_back({"cross_attention_intervals",
+                     cross_attention_intervals(captured("begin", t.begin), captured("end", t.end)),
                      [=](int, int, int q, int kv) { return at(t.begin, q) <= kv && kv < at(t.end, q); }, false});
-    cases.push_back({"by batch and head", trace_mask([](Index b, Index h, Index q, Index kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }),
+    cases.push_back({"by batch and head", trace_mask([](Index b, Index h, Index q, Index kv) {
+                         return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6;
+                     }),
                      [](int b, int h, int q, int kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }, false});
-    cases.push_back({"window per head", trace_mask([](Index, Index h, Index q, Index kv) { return q - kv <= 4 << h && kv <= q; }),
+    cases.push_back({"window per head",
+                     trace_mask([](Index, Index h, Index q, Index kv) { return q - kv <= 4 << h && kv <= q; }),
                      [](int, int h, int q, int kv) { return q - kv <= 4 << h && kv <= q; }, true});
     return cases;
 }
@@ -201,14 +236,17 @@ const std::pair<int, int> kBlockSizes[] = {{1, 1}, {7, 5}, {16, 16}, {3, 64}, {5
 }  // namespace
 
 TEST_CASE("named masks: every verdict is right, for block sizes that do not divide") {
-    for (const Shape& shape : {shape_of(1, 1, 1, 37, 61), shape_of(2, 3, 1, 53, 40), shape_of(3, 2, 2, 64, 64), shape_of(1, 1, 1, 1, 1)}) {
+    for (const Shape& shape :
+         {shape_of(1, 1, 1, 37, 61), shape_of(2, 3, 1, 53, 40), shape_of(3, 2, 2, 64, 64), shape_of(1, 1, 1, 1, 1)}) {
         Rng rng(static_cast<uint64_t>(shape.q_len));
         for (const Case& each : named_cases(shape, rng)) {
             REQUIRE_MESSAGE(each.mask.status().ok(), each.name, ": ", each.mask.status().message);
             const Result<int64_t> pairs = count_pairs(each.mask, shape);
             REQUIRE(pairs.ok());
-            CHECK_MESSAGE(*pairs == brute_count(each.truth, shape), each.name, " on ", shape.q_len, " x ", shape.kv_len);
-            for (const auto& [block_q, block_kv] : kBlockSizes) {
+            CHECK_MESSAGE(*pairs == brute_count(each.truth, shape), each.name, " on ", shape.q_len, " x ",
+                          shape.kv_len);
+            for (const std::pair<int, int>& block : kBlockSizes) {
+                const int block_q = block.first, block_kv = block.second;
                 for (const Refine refine : {Refine::host, Refine::none}) {
                     ClassifyOptions options;
                     options.block_q = block_q;
@@ -218,10 +256,12 @@ TEST_CASE("named masks: every verdict is right, for block sizes that do not divi
                     REQUIRE_MESSAGE(found.ok(), each.name, ": ", found.status().message);
                     REQUIRE(check(*found).ok());
                     const Tally tally = compare(*found, each.truth, shape);
-                    CHECK_MESSAGE(tally.unsound == 0, each.name, " on ", shape.q_len, " x ", shape.kv_len, " in ", block_q, " x ", block_kv, ": ", tally.first);
+                    CHECK_MESSAGE(tally.unsound == 0, each.name, " on ", shape.q_len, " x ", shape.kv_len, " in ",
+                                  block_q, " x ", block_kv, ": ", tally.first);
                     if (refine == Refine::host || each.exact_unrefined) {
-                        CHECK_MESSAGE(tally.inexact == 0, each.name, refine == Refine::host ? " refined" : " unrefined", " on ", shape.q_len,
-                                      " x ", shape.kv_len, " in ", block_q, " x ", block_kv, ": ", tally.first);
+                        CHECK_MESSAGE(tally.inexact == 0, each.name, refine == Refine::host ? " refined" : " unrefined",
+                                      " on ", shape.q_len, " x ", shape.kv_len, " in ", block_q, " x ", block_kv, ": ",
+                                      tally.first);
                     }
                 }
             }
@@ -242,7 +282,8 @@ TEST_CASE("lists are kept per batch entry and head only where the mask tells the
     CHECK(lists_of(trace_mask([](Index b, Index h, Index q, Index kv) { return q - kv <= h + b; })) == std::pair{3, 4});
 }
 
-// Replays with the seed in the message. Integer trees: exact after refinement. Float trees: sound, and never refuted by evaluate.
+// Replays with the seed in the message. Integer trees: exact after refinement. Float trees: sound, and never refuted
+// by evaluate.
 TEST_CASE("random trees: verdicts are sound, of integer trees exact, and pairs are counted right") {
     int blocks_decided = 0;
     for (uint64_t seed = 1; seed <= 6000; ++seed) {
@@ -257,7 +298,8 @@ TEST_CASE("random trees: verdicts are sound, of integer trees exact, and pairs a
         Result<Evaluator> evaluator = Evaluator::make(mask, shape, bindings);
         REQUIRE(evaluator.ok());
         const Truth truth = [&](int b, int h, int q, int kv) { return evaluator->mask(b, h, q, kv); };
-        const bool integers = std::none_of(mask.tree().nodes.begin(), mask.tree().nodes.end(), [](const Node& n) { return n.type == Type::f32; });
+        const bool integers = std::none_of(mask.tree().nodes.begin(), mask.tree().nodes.end(),
+                                           [](const Node& n) { return n.type == Type::f32; });
         ClassifyOptions options;
         options.block_q = rng.between(1, 7);
         options.block_kv = rng.between(1, 9);
@@ -271,10 +313,12 @@ TEST_CASE("random trees: verdicts are sound, of integer trees exact, and pairs a
             const Tally tally = compare(*found, truth, shape);
             CHECK_MESSAGE(tally.unsound == 0, "seed ", seed, " refine ", static_cast<int>(refine), " ", tally.first);
             if (refine == Refine::host && integers) CHECK_MESSAGE(tally.inexact == 0, "seed ", seed, " ", tally.first);
-            blocks_decided += refine == Refine::none ? static_cast<int>(found->rows() * found->columns() - found->partial_blocks()) : 0;
+            blocks_decided += refine == Refine::none
+                                  ? static_cast<int>(found->rows() * found->columns() - found->partial_blocks())
+                                  : 0;
         }
     }
-    CHECK(blocks_decided > 10000);          // otherwise the trees say nothing about the domain
+    CHECK(blocks_decided > 10000);  // otherwise the trees say nothing about the domain
 }
 
 TEST_CASE("float comparisons: decided where every device agrees, partial where precision could matter") {
@@ -320,7 +364,7 @@ TEST_CASE("one million by one million: closed forms") {
     SUBCASE("window") {
         const Result<BlockMask> found = create_block_mask(window(4096, 0), shape, {}, options);
         REQUIRE(found.ok());
-        int64_t full_blocks = 0, partial_blocks = 0;    // u = q - kv over block (r, c) is 128 (r - c) + [-127, 127]
+        int64_t full_blocks = 0, partial_blocks = 0;  // u = q - kv over block (r, c) is 128 (r - c) + [-127, 127]
         for (int64_t r = 0; r < rows; ++r) {
             for (int64_t c = std::max<int64_t>(0, r - 40); c <= r; ++c) {
                 const int64_t lowest = 128 * (r - c) - 127, highest = 128 * (r - c) + 127;
@@ -336,7 +380,8 @@ TEST_CASE("one million by one million: closed forms") {
         std::vector<int32_t> start(static_cast<size_t>(length)), ascending(start.size()), arbitrary(start.size());
         int64_t pairs = 0;
         for (int i = 0, id = 0; i < length; ++id) {
-            const int first = i, n = std::min(rng.between(1, 2000), length - i), label = static_cast<int>(rng.next() >> 33);
+            const int first = i, n = std::min(rng.between(1, 2000), length - i),
+                      label = static_cast<int>(rng.next() >> 33);
             pairs += int64_t{n} * (n + 1) / 2;
             for (; i < first + n; ++i) {
                 start[static_cast<size_t>(i)] = first;
@@ -344,11 +389,13 @@ TEST_CASE("one million by one million: closed forms") {
                 arbitrary[static_cast<size_t>(i)] = label;
             }
         }
-        int64_t full_blocks = 0, visited = 0;           // row r sees the blocks from the start of its first query's document on
+        int64_t full_blocks = 0, visited = 0;  // row r sees the blocks from the start of its first query's document on
         for (int64_t r = 0; r < rows; ++r) {
-            const int32_t first_start = start[static_cast<size_t>(r * block)], last_start = start[static_cast<size_t>(r * block + block - 1)];
+            const int32_t first_start = start[static_cast<size_t>(r * block)],
+                          last_start = start[static_cast<size_t>(r * block + block - 1)];
             visited += r - first_start / block + 1;
-            if (first_start == last_start) full_blocks += r - (first_start + block - 1) / block > 0 ? r - (first_start + block - 1) / block : 0;
+            if (first_start == last_start)
+                full_blocks += r - (first_start + block - 1) / block > 0 ? r - (first_start + block - 1) / block : 0;
         }
         for (const auto* ids : {&ascending, &arbitrary}) {
             const Mask mask = causal() && document(table("ids", ids_table(*ids)));
@@ -363,22 +410,25 @@ TEST_CASE("one million by one million: closed forms") {
     SUBCASE("NATTEN 1024 x 1024, 13 x 13 keys for every pixel") {
         const Result<BlockMask> found = create_block_mask(natten(1024, 1024, 13, 13), shape, {}, options);
         REQUIRE(found.ok());
-        // 8 block rows an image row; a row's queries reach 1, or 2 where the window crosses a border between blocks, blocks in each of
-        // 13 image rows: the 2 outer of 8 cross one border, the 6 inner both, so 2 x 2 + 6 x 3 = 22.
+        // 8 block rows an image row; a row's queries reach 1, or 2 where the window crosses a border between blocks,
+        // blocks in each of 13 image rows: the 2 outer of 8 cross one border, the 6 inner both, so 2 x 2 + 6 x 3 =
+        // 22.
         CHECK(found->full_blocks() == 0);
         CHECK(found->partial_blocks() == int64_t{1024} * 13 * 22);
     }
     SUBCASE("dilated window") {
         const Result<BlockMask> found = create_block_mask(dilated_window(4096, 16), shape, {}, options);
         REQUIRE(found.ok());
-        CHECK(found->full_blocks() == 0);               // |r - c| <= 32 reach a distance below 4096; 33 reaches 4097 at least
+        CHECK(found->full_blocks() == 0);  // |r - c| <= 32 reach a distance below 4096; 33 reaches 4097 at least
         CHECK(found->partial_blocks() == int64_t{rows} * 65 - 32 * 33);
     }
 }
 
 TEST_CASE("threads change nothing") {
     const Shape shape = shape_of(2, 2, 1, 3000, 2500);
-    const Mask mask = trace_mask([](Index b, Index h, Index q, Index kv) { return (q - kv) % (b + 3) == 0 && q - kv <= 100 * (h + 1) && kv <= q; });
+    const Mask mask = trace_mask([](Index b, Index h, Index q, Index kv) {
+        return (q - kv) % (b + 3) == 0 && q - kv <= 100 * (h + 1) && kv <= q;
+    });
     ClassifyOptions options;
     options.block_q = 48;
     options.block_kv = 40;
@@ -395,7 +445,8 @@ TEST_CASE("threads change nothing") {
 
 TEST_CASE("what the lists were made of is remembered") {
     const Shape shape = shape_of(1, 1, 1, 300, 300);
-    const Result<BlockMask> narrow = create_block_mask(sliding_window(64), shape), wide = create_block_mask(sliding_window(512), shape);
+    const Result<BlockMask> narrow = create_block_mask(sliding_window(64), shape),
+                            wide = create_block_mask(sliding_window(512), shape);
     const Result<BlockMask> other = create_block_mask(causal(), shape);
     REQUIRE((narrow.ok() && wide.ok() && other.ok()));
     CHECK(!narrow->structure_hash.empty());
@@ -430,7 +481,8 @@ TEST_CASE("the longest lengths there are") {
     CHECK(*count_pairs(full(), shape) == int64_t{INT32_MAX} * INT32_MAX);
     CHECK(count_pairs(full(), shape_of(2, 2, 1, INT32_MAX, INT32_MAX)).status().code == Code::limit_exceeded);
     // q + offset wraps for the later queries: they see nothing
-    const Result<BlockMask> wrapping = create_block_mask(causal(INT32_MAX - 1000), shape_of(1, 1, 1, 2000, 100), {}, {});
+    const Result<BlockMask> wrapping =
+        create_block_mask(causal(INT32_MAX - 1000), shape_of(1, 1, 1, 2000, 100), {}, {});
     REQUIRE(wrapping.ok());
     CHECK(wrapping->kind(0, 0, 0, 0) == BlockKind::full);
     CHECK(wrapping->kind(0, 0, 7, 0) == BlockKind::partial);
@@ -439,7 +491,9 @@ TEST_CASE("the longest lengths there are") {
 
 TEST_CASE("errors name what is wrong") {
     const Shape shape = shape_of(1, 1, 1, 100, 100);
-    const auto status_of = [&](const Mask& mask, const Shape& s, const ClassifyOptions& options) { return create_block_mask(mask, s, {}, options).status(); };
+    const auto status_of = [&](const Mask& mask, const Shape& s, const ClassifyOptions& options) {
+        return create_block_mask(mask, s, {}, options).status();
+    };
     ClassifyOptions options;
     options.block_kv = 0;
     CHECK(status_of(causal(), shape, options).code == Code::invalid_argument);
@@ -450,11 +504,12 @@ TEST_CASE("errors name what is wrong") {
     CHECK(status_of(document(table("doc")), shape, {}).message.find("doc") != std::string::npos);
     CHECK(count_pairs(document(table("doc")), shape).status().code == Code::invalid_argument);
     CHECK(status_of(causal(), shape_of(1, 3, 2, 4, 4), {}).code == Code::invalid_argument);
-    CHECK(status_of(Mask::broken(error(Code::invalid_argument, "broken on purpose")), shape, {}).message == "broken on purpose");
+    CHECK(status_of(Mask::broken(error(Code::invalid_argument, "broken on purpose")), shape, {}).message ==
+          "broken on purpose");
 
     options = {};
     options.block_q = options.block_kv = 1;
-    options.max_runs = 200;                             // 100 rows with one run each are within it
+    options.max_runs = 200;  // 100 rows with one run each are within it
     CHECK(create_block_mask(causal(), shape, {}, options).ok());
     const Mask checkered = trace_mask([](Index, Index, Index q, Index kv) { return (q + kv) % 2 == 0; });
     for (const int threads : {1, 3}) {

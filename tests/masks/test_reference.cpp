@@ -1,4 +1,5 @@
-// reference_attention against a second float64 attention that shares nothing with it, and the tolerance that is built on it.
+// reference_attention against a second float64 attention that shares nothing with it, and the tolerance that is built
+// on it.
 #include <doctest/doctest.h>
 
 #include <bit>
@@ -61,8 +62,12 @@ bool same(double x, double y, double tolerance) {
 void check_same(const ReferenceOutput& found, const AttentionF64& expected, double tolerance, const char* name) {
     REQUIRE(found.o.size() == expected.o.size());
     REQUIRE(found.lse.size() == expected.lse.size());
-    for (size_t i = 0; i < found.o.size(); ++i) CHECK_MESSAGE(same(found.o[i], expected.o[i], tolerance), name, ": o[", i, "] ", found.o[i], " ", expected.o[i]);
-    for (size_t i = 0; i < found.lse.size(); ++i) CHECK_MESSAGE(same(found.lse[i], expected.lse[i], tolerance), name, ": lse[", i, "] ", found.lse[i], " ", expected.lse[i]);
+    for (size_t i = 0; i < found.o.size(); ++i)
+        CHECK_MESSAGE(same(found.o[i], expected.o[i], tolerance), name, ": o[", i, "] ", found.o[i], " ",
+                      expected.o[i]);
+    for (size_t i = 0; i < found.lse.size(); ++i)
+        CHECK_MESSAGE(same(found.lse[i], expected.lse[i], tolerance), name, ": lse[", i, "] ", found.lse[i], " ",
+                      expected.lse[i]);
 }
 
 ReferenceOutput run(const Mask& mask, const ScoreMod& score_mod, const ReferenceInput& input) {
@@ -90,7 +95,8 @@ TEST_CASE("masks, score mods, grouped heads and unequal sizes: as the second ref
             {"lower right", causal_lower_right(), [=](int, int, int q, int kv) { return kv <= q + delta; }},
             {"window", window(3, 2), [](int, int, int q, int kv) { return q - kv <= 3 && kv - q <= 2; }},
             {"nothing", !full(), [](int, int, int, int) { return false; }},
-            {"mixed", trace_mask([](Index b, Index h, Index q, Index kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }),
+            {"mixed",
+             trace_mask([](Index b, Index h, Index q, Index kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }),
              [](int b, int h, int q, int kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }},
         };
         for (const Case& each : cases) {
@@ -108,7 +114,9 @@ TEST_CASE("masks, score mods, grouped heads and unequal sizes: as the second ref
             check_same(run(each.mask, {}, input), expected, 1e-12, each.name);
 
             // a score mod is f32: agreement to f32's precision
-            expected.score = [](double s, int b, int h, int q, int kv) { return 1.5 * std::tanh(s / 1.5) + 0.25 * (kv - q) * (h + 1) - 0.5 * b; };
+            expected.score = [](double s, int b, int h, int q, int kv) {
+                return 1.5 * std::tanh(s / 1.5) + 0.25 * (kv - q) * (h + 1) - 0.5 * b;
+            };
             expected.run();
             const ScoreMod score_mod = trace_score_mod([](Expr score, Index b, Index h, Index q, Index kv) {
                 return 1.5f * tanh(score / 1.5f) + 0.25f * to_float(kv - q) * to_float(h + 1) - 0.5f * to_float(b);
@@ -128,7 +136,8 @@ TEST_CASE("full blocks skip the mask, partial ones apply it, others are excluded
     input.block_mask = &*lists;
     expected.mask = [](int, int, int q, int kv) { return kv < 4 || (kv < 8 && kv % 2 == q % 2); };
     expected.run();
-    check_same(run(trace_mask([](Index, Index, Index q, Index kv) { return kv % 2 == q % 2; }), {}, input), expected, 1e-12, "lists");
+    check_same(run(trace_mask([](Index, Index, Index q, Index kv) { return kv % 2 == q % 2; }), {}, input), expected,
+               1e-12, "lists");
 }
 
 TEST_CASE("the contract at its edges") {
@@ -138,7 +147,8 @@ TEST_CASE("the contract at its edges") {
     SUBCASE("NaN and infinity in rows nobody attends to are not looked at") {
         for (size_t i = 0; i < 2; ++i) problem.k[5 * 2 + i] = i == 0 ? kNaN : kInf;
         for (size_t i = 0; i < 3; ++i) problem.v[5 * 3 + i] = kNaN;
-        const ReferenceOutput found = run(trace_mask([](Index, Index, Index, Index kv) { return kv < 5; }), {}, input_of(problem, shape));
+        const ReferenceOutput found =
+            run(trace_mask([](Index, Index, Index, Index kv) { return kv < 5; }), {}, input_of(problem, shape));
         for (const double value : found.o) CHECK(std::isfinite(value));
         for (const double value : found.plain_f32_o) CHECK(std::isfinite(value));
     }
@@ -154,9 +164,12 @@ TEST_CASE("the contract at its edges") {
     }
     SUBCASE("a score of -inf has weight 0 whatever v holds; a row of them attends to nothing") {
         for (size_t i = 0; i < 3; ++i) problem.v[1 * 3 + i] = kNaN;
-        const ScoreMod drop = trace_score_mod([](Expr score, Index, Index, Index q, Index kv) { return select(kv == 1 || q == 2, Expr(-kInf), score); });
+        const ScoreMod drop = trace_score_mod(
+            [](Expr score, Index, Index, Index q, Index kv) { return select(kv == 1 || q == 2, Expr(-kInf), score); });
         const ReferenceOutput found = run(full(), drop, input_of(problem, shape));
-        problem.score = [](double s, int, int, int q, int kv) { return kv == 1 || q == 2 ? -std::numeric_limits<double>::infinity() : s; };
+        problem.score = [](double s, int, int, int q, int kv) {
+            return kv == 1 || q == 2 ? -std::numeric_limits<double>::infinity() : s;
+        };
         problem.run();
         check_same(found, problem, 1e-6, "dropped");
         CHECK(found.o[2 * 3] == 0.0);
@@ -164,7 +177,8 @@ TEST_CASE("the contract at its edges") {
         CHECK(std::isfinite(found.o[0]));
     }
     SUBCASE("+inf makes the row NaN, and only it") {
-        const ScoreMod blow = trace_score_mod([](Expr score, Index, Index, Index q, Index kv) { return select(kv == 4 && q == 1, Expr(kInf), score); });
+        const ScoreMod blow = trace_score_mod(
+            [](Expr score, Index, Index, Index q, Index kv) { return select(kv == 4 && q == 1, Expr(kInf), score); });
         const ReferenceOutput found = run(full(), blow, input_of(problem, shape));
         CHECK(std::isnan(found.o[1 * 3]));
         CHECK(std::isnan(found.lse[1]));
@@ -172,8 +186,10 @@ TEST_CASE("the contract at its edges") {
         CHECK(std::isfinite(found.o[2 * 3]));
     }
     SUBCASE("the score mod of an excluded pair is of no consequence") {
-        const ScoreMod blow = trace_score_mod([](Expr score, Index, Index, Index, Index kv) { return select(kv == 4, Expr(kNaN), score); });
-        const ReferenceOutput found = run(trace_mask([](Index, Index, Index, Index kv) { return kv != 4; }), blow, input_of(problem, shape));
+        const ScoreMod blow = trace_score_mod(
+            [](Expr score, Index, Index, Index, Index kv) { return select(kv == 4, Expr(kNaN), score); });
+        const ReferenceOutput found =
+            run(trace_mask([](Index, Index, Index, Index kv) { return kv != 4; }), blow, input_of(problem, shape));
         for (const double value : found.o) CHECK(std::isfinite(value));
     }
     SUBCASE("large scores do not overflow") {
@@ -200,7 +216,9 @@ TEST_CASE("wrong input is named") {
     const Shape shape{1, 1, 1, 4, 6};
     Rng rng(9);
     const AttentionF64 problem = random_problem(rng, shape, 2, 3);
-    const auto message = [&](const ReferenceInput& input, const Mask& mask = full()) { return reference_attention(mask, {}, {}, input).status().message; };
+    const auto message = [&](const ReferenceInput& input, const Mask& mask = full()) {
+        return reference_attention(mask, {}, {}, input).status().message;
+    };
     ReferenceInput input = input_of(problem, shape);
     input.v = nullptr;
     CHECK(message(input).find("null") != std::string::npos);
@@ -236,7 +254,7 @@ TEST_CASE("the tolerance: the plain f32 loop passes, a wrong element does not") 
     reference.o[7 * 4 + 2] = std::numeric_limits<double>::quiet_NaN();
     reference.plain_f32_o[7 * 4 + 2] = std::numeric_limits<double>::quiet_NaN();
     CHECK(compare_rows(reference, o.data(), 18, 4, 0x1p-23).ok());
-    o[7 * 4 + 2] = 0.0f;                                // a number where NaN is due
+    o[7 * 4 + 2] = 0.0f;  // a number where NaN is due
     CHECK(!compare_rows(reference, o.data(), 18, 4, 0x1p-23).ok());
     CHECK(!compare_rows(reference, o.data(), 17, 4, 0x1p-23).ok());
     // the plain loop failing does not excuse others

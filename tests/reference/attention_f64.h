@@ -1,5 +1,5 @@
-// A second float64 attention, written from design.md section 5 and sharing nothing with masks/ or engine/: masks and score mods are
-// plain functions, nothing is classified. What reference_attention and the kernels are held against.
+// A second float64 attention, written from design.md section 5 and sharing nothing with masks/ or engine/: masks and
+// score mods are plain functions, nothing is classified. What reference_attention and the kernels are held against.
 #pragma once
 
 #include <cmath>
@@ -16,12 +16,16 @@ struct AttentionF64 {
     double scale = 1.0;
     std::vector<float> q, k, v;
     std::function<bool(int b, int h, int q, int kv)> mask = [](int, int, int, int) { return true; };
-    std::function<double(double score, int b, int h, int q, int kv)> score = [](double s, int, int, int, int) { return s; };
+    std::function<double(double score, int b, int h, int q, int kv)> score = [](double s, int, int, int, int) {
+        return s;
+    };
 
-    std::vector<double> o;                  // [B, Hq, Lq, Dv]
-    std::vector<double> lse;                // [B, Hq, Lq]
+    std::vector<double> o;    // [B, Hq, Lq, Dv]
+    std::vector<double> lse;  // [B, Hq, Lq]
 
-    size_t q_row(int b, int h, int i) const { return (static_cast<size_t>(b * q_heads + h)) * static_cast<size_t>(q_len) + static_cast<size_t>(i); }
+    size_t q_row(int b, int h, int i) const {
+        return (static_cast<size_t>(b * q_heads + h)) * static_cast<size_t>(q_len) + static_cast<size_t>(i);
+    }
     size_t kv_row(int b, int h, int j) const {
         const int group = q_heads / kv_heads;
         return (static_cast<size_t>(b * kv_heads + h / group)) * static_cast<size_t>(kv_len) + static_cast<size_t>(j);
@@ -40,7 +44,8 @@ struct AttentionF64 {
                     const size_t row = q_row(b, h, i);
                     const auto score_of = [&](int j) {
                         double sum = 0.0;
-                        for (size_t x = 0; x < d; ++x) sum += double(q[row * d + x]) * double(k[kv_row(b, h, j) * d + x]);
+                        for (size_t x = 0; x < d; ++x)
+                            sum += double(q[row * d + x]) * double(k[kv_row(b, h, j) * d + x]);
                         return score(sum * scale, b, h, i, j);
                     };
                     double highest = -inf;

@@ -1,8 +1,10 @@
 // Classification: a mask over boxes of the q x kv plane, without ever making the dense array.
 //
-// Abstract domain: a value over a box is a q + c kv + [lo, hi]; comparisons range the difference, x % n stays affine where the
-// quotient is constant, tables answer by a min/max pyramid. Soundness first: EMPTY and FULL are proofs. Ambiguous blocks are
-// settled by witnesses, then by exact descent when `refine` is host. (Method and figures: docs/tuning.md.)
+// Abstract domain: a value over a box is a q + c kv + [lo, hi]; comparisons range the difference, x % n stays affine
+// where the quotient is constant, tables answer by a min/max pyramid. Soundness first: EMPTY and FULL are proofs.
+// Ambiguous blocks are settled by witnesses, then by exact descent when `refine` is host: then every verdict on a mask
+// without floats is exact. Floats are decided only where every device must agree; an undecided element makes its
+// block partial. Refinement of a mask without any structure ends at single elements: time of the order of the plane.
 #pragma once
 
 #include "vkattn/bindings.h"
@@ -14,15 +16,16 @@ namespace vkattn {
 enum class Refine : uint8_t { none, host };
 
 struct ClassifyOptions {
-    int32_t block_q = 128;                  // >= 1
+    int32_t block_q = 128;  // >= 1
     int32_t block_kv = 128;
-    Refine refine = Refine::host;           // none: an ambiguous block is partial
-    int32_t threads = 1;                    // the library starts that many at most, and joins them before it returns
-    uint64_t max_runs = 1u << 28;           // beyond: Code::limit_exceeded
+    Refine refine = Refine::host;  // none: an ambiguous block is partial
+    int32_t threads = 1;           // the library starts that many at most, and joins them before it returns
+    uint64_t max_runs = 1u << 28;  // beyond: Code::limit_exceeded
 };
 
 // Lists for every batch entry and head that the mask tells apart (batch / heads 1 where it does not depend on b / h).
-Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings = {}, const ClassifyOptions& options = {});
+Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings = {},
+                                    const ClassifyOptions& options = {});
 
 // The number of true pairs, exactly, over all batch entries and query heads.
 Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings& bindings = {});
