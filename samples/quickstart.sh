@@ -17,7 +17,11 @@ title() { printf '\n== %s\n' "$*"; }
 third_party/install.sh
 [[ -f build/build.ninja ]] || cmake --preset release >/dev/null
 echo "quickstart: building (the first time takes some minutes)"
-cmake --build build --target samples/all >build/quickstart.log || { tail -n 40 build/quickstart.log >&2; exit 1; }
+if [[ -t 1 ]]; then
+  cmake --build build --target samples/all # ninja keeps one line up to date
+else
+  cmake --build build --target samples/all >build/quickstart.log || { grep -v '^\[' build/quickstart.log >&2; exit 1; }
+fi
 
 # Drivers' compiled code is kept from run to run.
 export MESA_SHADER_CACHE_DIR=${MESA_SHADER_CACHE_DIR:-$PWD/build/mesa_shader_cache}
