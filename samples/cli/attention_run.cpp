@@ -87,7 +87,7 @@ struct Memory {
 };
 
 Result<Memory> upload(const support::Device& device, const AttentionTensors& tensors, const Plan& plan,
-                      const Args& args) {
+                      const Args& args, uint64_t tables_bytes) {
     const Shape& s = tensors.shape;
     const uint64_t rows =
         static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads) * static_cast<uint64_t>(s.q_len);
@@ -106,7 +106,7 @@ Result<Memory> upload(const support::Device& device, const AttentionTensors& ten
         {memory.o, rows * static_cast<uint64_t>(tensors.value_dim) * element_bytes(tensors.q.type), {}},
         {memory.lse, rows * sizeof(float), {}},
         {memory.work, plan.workspace_bytes(), {}},
-        {memory.tables, table_bytes.size(), table_bytes},
+        {memory.tables, std::max<uint64_t>(tables_bytes, table_bytes.size()), table_bytes},
     };
     for (const auto& room : rooms) {
         auto buffer = Buffer::create(device, room.bytes);
@@ -148,9 +148,10 @@ Result<RunResult> run_attention(const support::Device& device, const ShaderCompi
 
     RunResult result;
     const auto plan_start = Clock::now();
+    const Problem problem = problem_of(tensors, description, block_mask, wishes, schedule);
     auto plan = [&] {
         const Progress progress("planning and compiling");
-        return (*engine)->plan(problem_of(tensors, description, block_mask, wishes, schedule));
+        return (*engine)->plan(problem);
     }();
     if (!plan) return plan.status();
     result.plan_ms = ms_since(plan_start);
@@ -164,7 +165,7 @@ Result<RunResult> run_attention(const support::Device& device, const ShaderCompi
     info.write_lse = true;
     auto args = plan->make_args(info);
     if (!args) return args.status();
-    auto memory = upload(device, tensors, *plan, *args);
+    auto memory = upload(device, tensors, *plan, *args, problem.max_tables_bytes);
     if (!memory) return memory.status();
     auto binding = plan->bind(memory->buffers());
     if (!binding) return binding.status();

@@ -75,7 +75,7 @@ class Explanation {
             if (inner.op == op) {
                 work.push_back(inner.args[1]);
                 work.push_back(inner.args[0]);
-            } else {
+            } else if (std::find(terms.begin(), terms.end(), at) == terms.end()) {  // a shared term is told once
                 terms.push_back(at);
             }
         }

@@ -25,6 +25,15 @@ int print_version() {
     return exit_ok;
 }
 
+int usage_failed(const CLI::App& app, const CLI::ParseError& problem, std::string_view first) {
+    const std::vector<CLI::App*> called = app.get_subcommands();
+    if (called.empty() && !first.empty() && first.front() != '-')
+        return usage_error("there is no command '" + std::string(first) +
+                           "'; the commands are devices, run, mask and version");
+    const std::string command = called.empty() ? "vkattn" : "vkattn " + called.front()->get_name();
+    return usage_error(std::string(problem.what()) + "\nTry '" + command + " --help'.");
+}
+
 int run_program(int argc, char** argv) {
     CLI::App app("Attention on every GPU that speaks Vulkan: you describe which pairs attend, vkattn compiles it.",
                  "vkattn");
@@ -49,10 +58,7 @@ int run_program(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& help) { return app.exit(help); } catch (const CLI::ParseError& problem) {
-        const CLI::App* command = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
-        std::fprintf(stderr, "vkattn: %s\nTry '%s --help'.\n", problem.what(),
-                     command == &app ? "vkattn" : ("vkattn " + command->get_name()).c_str());
-        return exit_usage;
+        return usage_failed(app, problem, argc > 1 ? argv[1] : "");
     }
     return action();
 }

@@ -3,8 +3,7 @@
 #include <optional>
 #include <thread>
 
-#include <CLI/CLI.hpp>
-
+#include "checks.h"
 #include "command.h"
 #include "description.h"
 #include "explain.h"
@@ -169,14 +168,14 @@ void add_mask(CLI::App& app, Action& action) {
         ->type_name("TEXT");
     command->add_option("--q-len", o.shape.q_len, "Number of queries")
         ->required()
-        ->check(CLI::NonNegativeNumber)
+        ->check(whole_number(0, INT32_MAX))
         ->type_name("N");
     command->add_option("--kv-len", o.shape.kv_len, "Number of keys")
         ->required()
-        ->check(CLI::NonNegativeNumber)
+        ->check(whole_number(0, INT32_MAX))
         ->type_name("M");
-    command->add_option("--batch", o.shape.batch, "Batch entries [1]")->check(CLI::PositiveNumber)->type_name("B");
-    command->add_option("--heads", o.shape.q_heads, "Query heads [1]")->check(CLI::PositiveNumber)->type_name("H");
+    command->add_option("--batch", o.shape.batch, "Batch entries [1]")->check(whole_number(1, 1 << 20))->type_name("B");
+    command->add_option("--heads", o.shape.q_heads, "Query heads [1]")->check(whole_number(1, 1 << 20))->type_name("H");
     command->add_option("--tables", o.tables, "Tensors that the mask names: a safetensors file")->type_name("F");
     command->add_option("--param", o.text.params, "A scalar that the mask names; may be repeated")
         ->type_name("name=value")
@@ -185,7 +184,7 @@ void add_mask(CLI::App& app, Action& action) {
     command
         ->add_option("--refine", o.refine,
                      "host: every verdict is exact; none: what is not proved quickly counts as partial [host]")
-        ->check(CLI::IsMember({"none", "host"}))
+        ->check(one_of({"none", "host"}))
         ->type_name("none|host");
     command->add_option("--show", o.show, "Batch entry and head in the picture [0,0]")->type_name("b,h");
     command->add_option("--explain", o.explain, "Say which term lets a pair through or stops it")

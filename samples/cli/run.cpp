@@ -5,11 +5,12 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "attention_run.h"
+#include "checks.h"
 #include "command.h"
 #include "description.h"
 #include "support/file.h"
@@ -235,6 +236,21 @@ Status check_options(const Options& options) {
     return {};
 }
 
+// The engine names its own fields; a user of this program knows flags and tensors.
+Status in_users_words(Status status) {
+    constexpr std::pair<std::string_view, std::string_view> words[] = {{"Problem::block_q and block_kv", "--block"},
+                                                                       {"Problem::block_q", "--block:"},
+                                                                       {"Problem::head_dim", "D (of q and k)"},
+                                                                       {"Problem::value_dim", "Dv (of v)"},
+                                                                       {"Problem::max_shape", "the shape"},
+                                                                       {"ArgsInfo::shape", "the shape"},
+                                                                       {"ArgsInfo::scale", "--scale"}};
+    for (const auto& [theirs, ours] : words)
+        if (const size_t at = status.message.find(theirs); at != std::string::npos)
+            status.message.replace(at, theirs.size(), ours);
+    return status;
+}
+
 int run(const Options& options) {
     if (Status status = check_options(options); !status.ok()) return fail(status);
     auto block = parse_block_size(options.block);
@@ -269,7 +285,7 @@ int run(const Options& options) {
     wishes.repeats = options.repeats;
     wishes.cache_directory = cache_directory(options.cache);
     auto result = run_attention(**device, compiler.get(), *tensors, *description, outcome.block_mask, wishes);
-    if (!result) return fail(result.status());
+    if (!result) return fail(in_users_words(result.status()));
     outcome.run = std::move(*result);
 
     if (!options.out.empty())
@@ -306,7 +322,7 @@ void add_run(CLI::App& app, Action& action) {
     command->add_option("--random", o.random, "Made-up q, k and v of this size instead of those in --in")
         ->type_name("BxHxLxD | BxHqxHkvxLqxLkvxD");
     command->add_option("--type", o.type, "Type of --random's tensors [f32]")
-        ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+        ->check(one_of({"f32", "f16", "bf16"}))
         ->type_name("f32|f16|bf16");
     command->add_option("--mask", o.text.mask, "Which pairs attend: an expression, or @file [true]")->type_name("TEXT");
     command->add_option("--score", o.text.score, "How a score changes: an expression, or @file [score]")
@@ -320,15 +336,15 @@ void add_run(CLI::App& app, Action& action) {
                      "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
         ->type_name("N|NAME");
     command->add_option("--path", o.path, "Kernel family [auto]")
-        ->check(CLI::IsMember({"auto", "scalar"}))
+        ->check(one_of({"auto", "scalar"}))
         ->type_name("auto|scalar");
     command->add_option("--schedule", o.schedule, "How the kernel learns which keys to visit [auto]")
-        ->check(CLI::IsMember({"auto", "dense", "interval", "list"}))
+        ->check(one_of({"auto", "dense", "interval", "list"}))
         ->type_name("auto|dense|interval|list");
     command->add_option("--block", o.block, "Block size of the lists, queries x keys [128x128]")->type_name("128x128");
     command->add_flag("--check", o.check, "Compare with a float64 reference on the CPU; exit code 1 beyond the bound");
     command->add_option("--repeat", o.repeats, "Timed runs, after one warm-up [1]")
-        ->check(CLI::Range(1, 1000000))
+        ->check(whole_number(1, 1000000))
         ->type_name("N");
     command->add_option("--json", o.json, "Also write the figures to this file")->type_name("F");
     command->add_option("--cache", o.cache, "Folder of compiled shaders, or none [the user's cache folder]")

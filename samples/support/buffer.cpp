@@ -58,7 +58,7 @@ constexpr uint64_t staging_bytes = 64u << 20;  // a larger transfer goes in part
 
 }  // namespace
 
-Result<Buffer> Buffer::create(const Device& device, uint64_t size_bytes) {
+Result<Buffer> Buffer::create(const Device& device, uint64_t size_bytes, Transfer transfer) {
     Buffer buffer;
     buffer.device_ = &device;
     buffer.size_bytes_ = size_bytes;
@@ -74,8 +74,9 @@ Result<Buffer> Buffer::create(const Device& device, uint64_t size_bytes) {
     if (device.enabled().buffer_device_address) info.usage |= VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     VmaAllocationCreateInfo allocate{};
     allocate.usage = VMA_MEMORY_USAGE_AUTO;
-    allocate.flags = VMA_ALLOCATION_CREATE_MAPPED_BIT | VMA_ALLOCATION_CREATE_HOST_ACCESS_RANDOM_BIT |
-                     VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT;
+    if (transfer == Transfer::direct)
+        allocate.flags = VMA_ALLOCATION_CREATE_MAPPED_BIT | VMA_ALLOCATION_CREATE_HOST_ACCESS_RANDOM_BIT |
+                         VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT;
     VmaAllocationInfo made{};
     if (VkResult result =
             vmaCreateBuffer(device.allocator(), &info, &allocate, &buffer.buffer_, &buffer.allocation_, &made);

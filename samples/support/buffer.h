@@ -12,11 +12,14 @@ struct VmaAllocation_T;
 
 namespace vkattn::support {
 
+// How bytes get into a buffer. `direct` where the host sees the memory, else staged; `staged` always, as on a GPU with memory of its own.
+enum class Transfer : uint8_t { direct, staged };
+
 // STORAGE, TRANSFER_SRC and _DST usage, with an address where the device has them. Move-only.
 class Buffer {
   public:
     // 0 bytes are allowed: a small buffer stands in, so that there always is a handle to bind.
-    static Result<Buffer> create(const Device& device, uint64_t size_bytes);
+    static Result<Buffer> create(const Device& device, uint64_t size_bytes, Transfer transfer = Transfer::direct);
     template <class T>
     static Result<Buffer> create_with(const Device& device, std::span<const T> elements) {
         auto buffer = create(device, elements.size_bytes());

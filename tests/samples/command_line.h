@@ -1,0 +1,53 @@
+// Starts the built `vkattn` as a user would and keeps what it prints.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+#ifndef _WIN32
+#include <sys/wait.h>
+#endif
+
+#include "support/file.h"
+#include "temporary_folder.h"
+
+namespace vkattn::test {
+
+struct Printed {
+    int exit_code = -1;
+    std::string out, err, command;
+};
+
+inline std::string quoted_argument(const std::string& text) {
+    std::string quoted = "'";
+    for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + "'";
+}
+
+// The drivers that this test itself was started with are named again by the launcher; named twice they would count twice.
+inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
+    const std::filesystem::path out = folder / "stdout.txt", err = folder / "stderr.txt";
+    Printed printed;
+    printed.command = "vkattn";
+    for (const std::string& argument : arguments) printed.command += " " + quoted_argument(argument);
+    const std::string line = "env -u VK_ADD_DRIVER_FILES -u VK_ADD_LAYER_PATH XDG_CACHE_HOME=" +
+                             quoted_argument((folder / "cache").string()) + " " + quoted_argument(VKATTN_TEST_CLI) +
+                             printed.command.substr(6) + " >" + quoted_argument(out.string()) + " 2>" +
+                             quoted_argument(err.string()) + " </dev/null";
+    const int status = std::system(line.c_str());
+#ifdef _WIN32
+    printed.exit_code = status;
+#else
+    printed.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+#endif
+    const auto text_of = [](const std::filesystem::path& path) {
+        auto bytes = support::read_file(path);
+        return bytes ? std::string(bytes->begin(), bytes->end()) : std::string();
+    };
+    printed.out = text_of(out);
+    printed.err = text_of(err);
+    return printed;
+}
+
+}  // namespace vkattn::test
