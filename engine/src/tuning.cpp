@@ -1,6 +1,7 @@
 #include "tuning.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace vkattn {
 namespace {
@@ -72,32 +73,51 @@ Status choose_addressing(const Capabilities& capabilities, const Problem& proble
     return {};
 }
 
+bool is_lavapipe(const Capabilities& capabilities) { return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE; }
+
 // Rows skeleton on software devices (ledger T1). Fewer keys a step at large dims keep a pipeline's unrolled multiply-adds small:
 // lavapipe's compile time grows with their square.
 void tune_rows(const Capabilities& capabilities, Choice& choice) {
-    choice.workgroup_size = std::min(64u, capabilities.max_invocations);
+    choice.workgroup_size = std::min(64u, std::bit_floor(capabilities.max_invocations));
     choice.tile_rows = choice.workgroup_size;
     choice.step_keys = 8;
     choice.subgroup_reduce = capabilities.features.scalar_subgroup;
-    choice.gflops_estimate = !capabilities.software ? 200.0
-                             : capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 40.0
-                                                                                           : 0.3;
+    choice.gflops_estimate = !capabilities.software ? 200.0 : is_lavapipe(capabilities) ? 40.0 : 0.3;
+}
+
+// The formula in attention_tiles.comp's head.
+uint64_t tiles_shared_bytes(const Problem& problem, const Choice& choice) {
+    const uint64_t rows = choice.tile_rows;
+    const uint64_t keys = uint64_t{choice.threads_x} * choice.micro_cols;
+    const uint64_t qk_groups = (static_cast<uint64_t>(problem.head_dim) + 3) / 4;
+    const uint64_t value_groups = (static_cast<uint64_t>(problem.value_dim) + 3) / 4;
+    const uint64_t staged_groups = (value_groups + choice.threads_x - 1) / choice.threads_x * choice.threads_x;
+    const uint64_t scores = (rows + keys) * (std::min<uint64_t>(qk_groups, 8) + 1);
+    const uint64_t weights = keys * ((rows + 4) / 4) + choice.step_keys * (staged_groups + 1);
+    return 16 * std::max(scores, weights) + 20 + (choice.subgroup_reduce ? 0 : 4 * rows * choice.threads_x);
 }
 
 // Tiles skeleton (ledger T2): sizes that fit 16 KiB and 128 invocations, by the larger of D and Dv.
-void tune_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const int32_t dim = std::max(problem.head_dim, problem.value_dim);
-    choice.workgroup_size = std::min(128u, capabilities.max_invocations);
+    choice.workgroup_size = std::min(128u, std::bit_floor(capabilities.max_invocations));
     choice.threads_x = 8;
     choice.micro_cols = 4;
     choice.micro_rows = dim <= 64 ? 4 : dim <= 256 ? 2 : 1;
     choice.step_keys = dim > 256 ? 4 : 8;
-    choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;
     choice.subgroup_reduce = capabilities.features.scalar_subgroup && capabilities.features.subgroup_size_control &&
                              capabilities.subgroup_size >= choice.threads_x;
-    choice.gflops_estimate = !capabilities.software ? 500.0
-                             : capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 5.0
-                                                                                           : 0.1;
+    choice.gflops_estimate = !capabilities.software ? 500.0 : is_lavapipe(capabilities) ? 5.0 : 0.1;
+    auto fits = [&] {
+        choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;
+        return tiles_shared_bytes(problem, choice) <= capabilities.max_shared_bytes;
+    };
+    while (!fits() && choice.micro_rows > 1) choice.micro_rows /= 2;
+    if (choice.workgroup_size < 4 * choice.threads_x || !fits())
+        return error(Code::unsupported, "the tiles skeleton needs 32 invocations and " + std::to_string(tiles_shared_bytes(problem, choice)) +
+                                            " bytes of shared memory here; the device has " + std::to_string(capabilities.max_invocations) + " and " +
+                                            std::to_string(capabilities.max_shared_bytes));
+    return {};
 }
 
 }  // namespace
@@ -115,8 +135,8 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
     if (choice.skeleton == Skeleton::rows)
         tune_rows(capabilities, choice);
-    else
-        tune_tiles(capabilities, problem, choice);
+    else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok())
+        return status;
 
     if (choice.schedule == Schedule::list && static_cast<uint32_t>(problem.block_q) % choice.tile_rows != 0)
         return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) + " is not a multiple of this plan's tile of " +
