@@ -50,9 +50,9 @@ void print_setup(const SentenceEncoder& encoder, double load_ms, const DeviceAtt
     std::printf("plans    head dims %d and %d, at most %d tokens: path %s, skeleton %s, schedule %s, addressing %s\n",
                 SentenceEncoder::head_dims[0], SentenceEncoder::head_dims[1], max_tokens, report.path.c_str(),
                 report.skeleton.c_str(), report.schedule.c_str(), report.addressing.c_str());
-    std::printf("         %llu pipelines, made in %.0f ms\n",
+    std::printf("         %llu pipelines for all texts, made in %.0f ms; shader: %s\n",
                 static_cast<unsigned long long>(device.pipelines_created()),
-                report.compile_ms + device.report(1).compile_ms);
+                report.compile_ms + device.report(1).compile_ms, report.module.c_str());
 }
 
 Status print_packing(const std::vector<Packing>& packs, const DeviceAttention& device) {
