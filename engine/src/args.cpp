@@ -85,7 +85,8 @@ bool uses_lengths(const Tree& tree) {
 }
 
 // Lists are used only where they are right: for the structure, values and shape that they were classified with.
-Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shape, const std::vector<uint32_t>& mask_values) {
+Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shape, const std::vector<uint32_t>& mask_values,
+                  const std::string& mask_tables) {
     const Problem& problem = plan.problem;
     if (Status status = check(list); !status.ok()) return status;
     if (list.block_q != problem.block_q || list.block_kv != problem.block_kv)
@@ -102,6 +103,8 @@ Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shap
         return error(Code::invalid_argument, "the block mask was built from another mask than the plan's");
     if (list.slot_values != mask_values)
         return error(Code::invalid_argument, "the block mask is stale: it was built with other values (a window, a literal or a param has changed); build it again");
+    if (list.tables_hash != mask_tables)
+        return error(Code::invalid_argument, "the block mask is stale: it was built with other tables; build it again");
     if ((list.shape.q_len != shape.q_len || list.shape.kv_len != shape.kv_len) && uses_lengths(*plan.mask))
         return error(Code::invalid_argument, "the block mask is stale: the mask depends on q_len or kv_len, and it was built with other lengths");
     return {};
@@ -162,11 +165,15 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     uint64_t next_word = 0;
     size_t next_slot = 0;
     std::vector<uint32_t> mask_values;
+    std::string mask_tables;
     for (const Tree* tree : {plan->mask.get(), plan->score_mod.get()}) {
         auto resolved = resolve(*tree, info.bindings);
         if (!resolved) return resolved.status();
         const std::vector<uint32_t> values = slot_values(*tree, *resolved);
-        if (tree == plan->mask.get()) mask_values = values;
+        if (tree == plan->mask.get()) {
+            mask_values = values;
+            if (problem.schedule == Schedule::list) mask_tables = tables_hash(*resolved);
+        }
         for (uint32_t value : values) params.slots[next_slot++] = value;
         for (const auto& table : resolved->tables) {
             TableInfo& slot = params.tables_info[args->tables.size()];
@@ -183,7 +190,7 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
 
     if (problem.schedule == Schedule::list) {
         if (info.block_mask == nullptr) return error(Code::invalid_argument, "this plan has the list schedule: ArgsInfo::block_mask is missing");
-        if (Status status = check_list(*plan, *info.block_mask, shape, mask_values); !status.ok()) return status;
+        if (Status status = check_list(*plan, *info.block_mask, shape, mask_values, mask_tables); !status.ok()) return status;
         args->block_mask = std::make_shared<const BlockMask>(*info.block_mask);
         const BlockMask& list = *args->block_mask;
         const uint32_t rows = static_cast<uint32_t>(list.rows());

@@ -274,6 +274,7 @@ BlockMask transpose(const BlockMask& block_mask) {
     result.block_q = block_mask.block_kv;
     result.block_kv = block_mask.block_q;
     result.slot_values = block_mask.slot_values;
+    result.tables_hash = block_mask.tables_hash;
     const std::string prefix = kTransposed;
     if (block_mask.structure_hash.starts_with(prefix))
         result.structure_hash = block_mask.structure_hash.substr(prefix.size());

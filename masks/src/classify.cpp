@@ -281,6 +281,7 @@ Status remember_origin(const Mask& mask, const Shape& shape, const Bindings& bin
     if (!resolved.ok()) return resolved.status();
     block_mask.structure_hash = structure_hash(*normal);
     block_mask.slot_values = slot_values(*normal, *resolved);
+    block_mask.tables_hash = tables_hash(*resolved);
     return {};
 }
 

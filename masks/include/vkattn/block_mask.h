@@ -32,8 +32,8 @@ struct PaddedBlocks {
 
 // batch and heads are 1 (broadcast) or the shape's. A ragged last block counts as full when all its existing elements
 // are true. Rows are [(b * heads + h) * rows + row]; row i's runs are runs[row_offsets[i] .. row_offsets[i + 1]),
-// ascending, never touching with equal kinds. Built for `shape` and the values in `slot_values`: the plan refuses or
-// rebuilds when these differ.
+// ascending, never touching with equal kinds. Built for `shape`, the values in `slot_values` and the tables of
+// `tables_hash`: the plan refuses it with others.
 struct BlockMask {
     int32_t batch = 1;
     int32_t heads = 1;
@@ -44,6 +44,7 @@ struct BlockMask {
     std::vector<BlockRun> runs;
     std::string structure_hash;         // of the normalised mask; empty: hand-made lists
     std::vector<uint32_t> slot_values;  // that it was classified with
+    std::string tables_hash;            // of the tables that it was classified with
 
     int32_t rows() const { return static_cast<int32_t>((int64_t{shape.q_len} + block_q - 1) / block_q); }
     int32_t columns() const { return static_cast<int32_t>((int64_t{shape.kv_len} + block_kv - 1) / block_kv); }

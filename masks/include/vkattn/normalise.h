@@ -24,6 +24,9 @@ std::string structure_hash(const Tree& normalised);
 // The value of each slot, in order: bits.
 std::vector<uint32_t> slot_values(const Tree& normalised, const ResolvedBindings& bindings);
 
+// 128-bit hash of the tables' types, dims and contents, in order; empty without tables.
+std::string tables_hash(const ResolvedBindings& bindings);
+
 // Whether the tree's result is a bool literal (a mask that keeps or drops everything), or `score` itself.
 bool is_literal_true(const Tree& tree);
 bool is_literal_false(const Tree& tree);
