@@ -48,9 +48,7 @@ class CellCounts {
     };
     void add(int64_t y, const BlockRun& run) {
         const int64_t begin = run.first(), end = begin + run.n_blocks;
-        int64_t x = begin * width_ / columns_;  // at or before the cell of `begin`
-        while ((x + 1) * columns_ / width_ <= begin) ++x;
-        for (; x < width_ && x * columns_ / width_ < end; ++x) {
+        for (int64_t x = begin * width_ / columns_; x < width_ && x * columns_ / width_ < end; ++x) {
             const int64_t overlap = std::min(end, (x + 1) * columns_ / width_) - std::max(begin, x * columns_ / width_);
             Cell& cell = cells_[static_cast<size_t>(y * width_ + x)];
             (run.full() ? cell.full : cell.partial) += overlap;
