@@ -1,0 +1,1 @@
+#include "reference/attention_f64.h"
