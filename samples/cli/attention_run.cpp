@@ -30,7 +30,6 @@ Result<Schedule> choose_schedule(const Description& description) {
     if (!mask) return mask.status();
     auto score_mod = normalise(description.score_mod);
     if (!score_mod) return score_mod.status();
-    if (is_literal_true(*mask)) return Schedule::dense;
     auto hook = emit_hook(*mask, *score_mod);
     if (!hook) return hook.status();
     return hook->has_interval && hook->interval_exact ? Schedule::interval : Schedule::list;
@@ -67,7 +66,7 @@ Problem problem_of(const AttentionTensors& tensors, const Description& descripti
     problem.mask = description.mask;
     problem.score_mod = description.score_mod;
     problem.path = wishes.path;
-    problem.schedule = schedule;
+    problem.schedule = wishes.schedule;  // automatic comes to the same, and the engine gives its reason
     problem.max_tables_bytes =
         tables_room_bytes(description.bindings, description.mask, description.score_mod, block_mask);
     if (schedule == Schedule::list) {
@@ -161,7 +160,7 @@ Result<RunResult> run_attention(const support::Device& device, const ShaderCompi
     info.shape = tensors.shape;
     info.scale = wishes.scale;
     info.bindings = description.bindings;
-    info.block_mask = schedule == Schedule::list ? &block_mask : nullptr;
+    info.block_mask = result.report.schedule == "list" ? &block_mask : nullptr;
     info.write_lse = true;
     auto args = plan->make_args(info);
     if (!args) return args.status();

@@ -33,8 +33,7 @@ struct RunResult {
     uint64_t pipelines_created = 0;
 };
 
-// `block_mask` is used by the list schedule. automatic takes `interval` where the mask is one range of keys a row, `list` where it is
-// anything else, and `dense` where every pair attends.
+// `block_mask` is used by the list schedule. automatic takes `interval` where one range of keys a query is the whole mask, else `list`.
 Result<RunResult> run_attention(const support::Device& device, const ShaderCompiler* compiler,
                                 const AttentionTensors& tensors, const Description& description,
                                 const BlockMask& block_mask, const RunWishes& wishes);

@@ -170,7 +170,7 @@ void print_summary(const support::Device& device, const AttentionTensors& tensor
          description.mask_text + (description.score_text == "score" ? "" : "   score: " + description.score_text));
     line("path", report.path + ", schedule " + report.schedule + ", " + report.skeleton + " by " + report.addressing +
                      ", tiles of " + std::to_string(report.tile_q) + " queries");
-    line("why", report.why);
+    line("why", report.why.ends_with("; ") ? report.why.substr(0, report.why.size() - 2) : report.why);
     line("blocks", std::to_string(full) + " full, " + std::to_string(partial) + " partial, " +
                        std::to_string(total - full - partial) + " empty of " + std::to_string(total) + " (" +
                        std::to_string(mask.block_q) + "x" + std::to_string(mask.block_kv) + "), " +

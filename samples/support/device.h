@@ -31,7 +31,7 @@ enum class Validation : uint8_t { off, core, synchronization };
 
 struct DeviceOptions {
     Validation validation = Validation::off;  // an error where VK_LAYER_KHRONOS_validation is not installed
-    std::optional<Features> features;         // enable only these of what the device offers; default: all
+    std::optional<Features> features = {};    // enable only these of what the device offers; default: all
 };
 
 // What the validation layer and the loader said: warnings and errors, in order. Filled from any thread.

@@ -32,8 +32,10 @@ Status failed(const std::filesystem::path& path, const std::string& what) {
 }
 Status failed(const std::filesystem::path& path) { return failed(path, std::strerror(errno)); }
 
-Status write_to(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> chunks) {
-    File file = open(path, "wb");
+// `path` is for messages: the name that the user gave, not that of the temporary file.
+Status write_to(const std::filesystem::path& target, std::span<const std::span<const uint8_t>> chunks,
+                const std::filesystem::path& path) {
+    File file = open(target, "wb");
     if (!file) return failed(path);
     for (const std::span<const uint8_t>& chunk : chunks)
         if (!chunk.empty() && std::fwrite(chunk.data(), 1, chunk.size(), file.get()) != chunk.size())
@@ -75,18 +77,18 @@ Status write_file(const std::filesystem::path& path, std::span<const std::span<c
     std::filesystem::path target = path;
     if (std::filesystem::is_symlink(path, status)) {
         target = std::filesystem::canonical(path, status);  // the file that the link names is replaced, not the link
-        if (status) return write_to(path, chunks);
+        if (status) return write_to(path, chunks, path);
     }
     const auto kind = std::filesystem::status(target, status).type();
     if (kind == std::filesystem::file_type::directory) return failed(path, "is a directory");
     if (kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::not_found)
-        return write_to(target, chunks);
+        return write_to(target, chunks, path);
 
     std::filesystem::path temporary = target;
     static std::atomic<uint32_t> serial{0};
     const auto now = std::chrono::system_clock::now().time_since_epoch().count();
     temporary += ".tmp" + std::to_string(now) + "_" + std::to_string(serial++);
-    if (Status written = write_to(temporary, chunks); !written.ok()) {
+    if (Status written = write_to(temporary, chunks, path); !written.ok()) {
         std::filesystem::remove(temporary, status);
         return written;
     }

@@ -148,7 +148,7 @@ TEST_SUITE("cli") {
     TEST_CASE("run: no mask, and no keys or queries at all") {
         Files files(1, 2, 1, 5, 9, 8, 8, DType::f32);
         files.check_output(files.run({}));
-        CHECK(files.figures()["schedule"] == "dense");
+        CHECK(files.figures()["schedule"] == "interval");
         Files no_keys(1, 2, 1, 5, 0, 8, 8, DType::f32);
         no_keys.check_output(no_keys.run({}));
         Files no_queries(1, 2, 1, 0, 5, 8, 8, DType::f32);

@@ -49,7 +49,7 @@ TEST_SUITE("hostile_files") {
     TEST_CASE("f32 rounds to the nearest 16-bit float, ties to even") {
         std::mt19937 random(7);
         for (uint32_t i = 0; i < 400000; i++) {
-            uint32_t bits = random();
+            auto bits = static_cast<uint32_t>(random());
             if (i % 2 == 0)
                 bits = (bits & 0x80000fffu) | ((102u + (bits >> 13) % 42u) << 23) |
                        ((bits & 0x7ffu) << 12);  // near f16's range and ties

@@ -229,7 +229,7 @@ TEST_SUITE("hostile_files") {
         for (uint32_t seed = 0; seed < 20000; seed++) {
             std::mt19937 random(seed);
             std::vector<uint8_t> bytes = whole;
-            const uint32_t n_changes = 1 + random() % 4;
+            const uint32_t n_changes = 1 + static_cast<uint32_t>(random() % 4);
             for (uint32_t i = 0; i < n_changes; i++) {
                 const size_t at = random() % bytes.size();
                 switch (random() % 4) {
