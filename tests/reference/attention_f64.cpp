@@ -1,1 +1,0 @@
-#include "reference/attention_f64.h"
