@@ -50,6 +50,7 @@ Status check_strides(const TensorExtent& t, const Strides& s) {
 
 // No element of o is written twice: outer strides step over everything inside.
 Status check_no_overlap(const TensorExtent& t, const Strides& s) {
+    if (t.length == 0) return {};
     struct Dim { int64_t extent, stride; };
     std::array<Dim, 3> dims{Dim{t.batch, s.b}, Dim{t.heads, s.h}, Dim{t.length, s.l}};
     std::sort(dims.begin(), dims.end(), [](const Dim& a, const Dim& b) { return a.stride < b.stride; });
