@@ -9,7 +9,13 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
 fi
 
 show() { # prints a command as a user would type it, then runs it
-  printf '\n$ %s\n' "$(printf '%q ' "$@" | sed -E 's/ $//')"
+  local word
+  printf '\n$'
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./=:,-]+$ ]] || word="'$word'"
+    printf ' %s' "$word"
+  done
+  printf '\n'
   "$@"
 }
 title() { printf '\n== %s\n' "$*"; }
