@@ -1,6 +1,8 @@
 // The harness tests itself: a check that cannot fail proves nothing.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include <doctest/doctest.h>
@@ -8,9 +10,11 @@
 #include "harness/attention_case.h"
 #include "harness/numbers.h"
 #include "harness/pairwise.h"
+#include "harness/run_attention.h"
 #include "harness/tensor.h"
 #include "harness/two_dispatches.h"
 #include "harness/vulkan_context.h"
+#include "reference/attention_f64.h"
 
 using namespace vkattn_tests;
 using vkattn::ElementType;
@@ -132,6 +136,92 @@ TEST_CASE("a lazily committed buffer of nearly 4 GiB holds what is written at it
     sparse.data[sparse.size_bytes - 1] = 42;
     CHECK(sparse.data[sparse.size_bytes - 1] == 42);
     CHECK_MESSAGE(context.messages().empty(), context.message_text());
+}
+
+// The comparison with float64 sees what it must. Each of these would pass if it did not look.
+namespace {
+
+struct Sound {
+    AttentionCase c;
+    Inputs inputs;
+    RunResult result;
+};
+
+// A result as the reference has it, without a device.
+Sound sound_result(const char* mask, ElementType o_type = ElementType::f32) {
+    Sound s;
+    s.c.mask = mask;
+    s.c.o_type = o_type;
+    s.c.shape = {2, 4, 2, 33, 41};
+    s.c.head_dim = 16;
+    s.c.value_dim = 12;
+    s.inputs = make_inputs(s.c);
+    vkattn::test::AttentionF64 reference;
+    reference.batch = 2;
+    reference.q_heads = 4;
+    reference.kv_heads = 2;
+    reference.q_len = 33;
+    reference.kv_len = 41;
+    reference.head_dim = 16;
+    reference.value_dim = 12;
+    reference.scale = 0.25;
+    reference.q = s.inputs.q.at;
+    reference.k = s.inputs.k.at;
+    reference.v = s.inputs.v.at;
+    reference.mask = s.inputs.keep;
+    reference.run();
+    s.result.o = Values(2, 4, 33, 12);
+    for (size_t i = 0; i < reference.o.size(); i++) s.result.o.at[i] = rounded(o_type, static_cast<float>(reference.o[i]));
+    for (double x : reference.lse) s.result.lse.push_back(static_cast<float>(x));
+    return s;
+}
+
+}  // namespace
+
+TEST_CASE("comparison: a rounded reference passes in every type") {
+    for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16})
+        for (const char* mask : {"causal", "anti_causal", "nothing"}) {
+            const Sound s = sound_result(mask, type);
+            check_result(s.c, s.inputs, s.result);
+        }
+}
+
+TEST_CASE("comparison: an element off by 2e-5 fails" * doctest::should_fail()) {
+    Sound s = sound_result("causal");
+    s.result.o.row(1, 2, 17)[5] += 2e-5f;
+    check_result(s.c, s.inputs, s.result);
+}
+
+TEST_CASE("comparison: one NaN fails" * doctest::should_fail()) {
+    Sound s = sound_result("causal");
+    s.result.o.row(0, 3, 32)[11] = std::numeric_limits<float>::quiet_NaN();
+    check_result(s.c, s.inputs, s.result);
+}
+
+TEST_CASE("comparison: a row without keys that is not 0 fails" * doctest::should_fail()) {
+    Sound s = sound_result("nothing");
+    s.result.o.row(0, 0, 3)[0] = 1e-30f;
+    check_result(s.c, s.inputs, s.result);
+}
+
+TEST_CASE("comparison: an lse of another row fails" * doctest::should_fail()) {
+    Sound s = sound_result("causal");
+    std::swap(s.result.lse[40], s.result.lse[41]);
+    check_result(s.c, s.inputs, s.result);
+}
+
+TEST_CASE("comparison: swapped heads fail" * doctest::should_fail()) {
+    Sound s = sound_result("full");
+    for (int32_t q = 0; q < 33; q++) std::swap_ranges(s.result.o.row(0, 0, q), s.result.o.row(0, 0, q) + 12, s.result.o.row(0, 1, q));
+    check_result(s.c, s.inputs, s.result);
+}
+
+TEST_CASE("comparison: one key too many in one row fails" * doctest::should_fail()) {
+    Sound s = sound_result("causal");
+    s.inputs.keep = [](int32_t b, int32_t h, int32_t q, int32_t kv) { return kv <= q || (b == 1 && h == 1 && q == 30 && kv == 31); };
+    for (int32_t d = 0; d < 16; d++) s.inputs.k.row(1, 0, 31)[d] = 0.5f;
+    for (int32_t d = 0; d < 12; d++) s.inputs.v.row(1, 0, 31)[d] = 1.5f;
+    check_result(s.c, s.inputs, s.result);
 }
 
 TEST_SUITE_END();

@@ -8,7 +8,10 @@
 #include <doctest/doctest.h>
 
 #include "numbers.h"
+
+#ifdef VKATTN_TEST_WITH_COMPILER
 #include "vkattn/shaderc_compiler.h"
+#endif
 
 namespace vkattn_tests {
 namespace {
@@ -16,12 +19,6 @@ namespace {
 using vkattn::BufferRange;
 using vkattn::element_bytes;
 using vkattn::ElementType;
-
-const vkattn::ShaderCompiler& compiler() {
-    static const std::unique_ptr<vkattn::ShaderCompiler> made = vkattn::make_shaderc_compiler();
-    REQUIRE(made != nullptr);
-    return *made;
-}
 
 // Bytes from the start of the buffer to the end of the tensor.
 uint64_t end_bytes(const Placement& p, ElementType type, const Values& v) {
@@ -58,7 +55,16 @@ CommandLog sum(const CommandLog& a, const CommandLog& b) {
 
 }  // namespace
 
-std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits) {
+const vkattn::ShaderCompiler* test_compiler() {
+#ifdef VKATTN_TEST_WITH_COMPILER
+    static const std::unique_ptr<vkattn::ShaderCompiler> made = vkattn::make_shaderc_compiler();
+    return made.get();
+#else
+    return nullptr;
+#endif
+}
+
+std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits, const vkattn::ShaderCompiler* compiler) {
     vkattn::HostDevice host;
     host.instance = context.instance;
     host.physical_device = context.physical_device;
@@ -67,7 +73,7 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
     host.allocator = counting_allocator();
     host.enabled = context.enabled;
     vkattn::EngineOptions options;
-    options.compiler = &compiler();
+    options.compiler = compiler;
     options.limits = limits;
     auto engine = vkattn::Engine::create(host, options);
     if (!engine) FAIL("Engine::create: " << engine.status().message);

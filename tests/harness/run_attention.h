@@ -11,12 +11,16 @@
 #include "command_spy.h"
 #include "tensor.h"
 #include "vulkan_context.h"
+#include "vkattn/compiler.h"
 #include "vkattn/engine.h"
 
 namespace vkattn_tests {
 
-// An engine on the context, through the command spy and the counting allocator, with the run-time compiler.
-std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits = {});
+// The run-time compiler; null where the library is built without one.
+const vkattn::ShaderCompiler* test_compiler();
+// An engine on the context, through the command spy and the counting allocator.
+std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits = {},
+                                            const vkattn::ShaderCompiler* compiler = test_compiler());
 // The process's engine on VulkanContext::shared(): pipelines are shared by all cases.
 vkattn::Engine& shared_engine();
 

@@ -1,0 +1,51 @@
+// Without a run-time compiler the common masks run on the modules that were built ahead of time, and give the bits of compiled ones.
+#include <doctest/doctest.h>
+
+#include "harness/run_attention.h"
+
+using namespace vkattn_tests;
+using vkattn::Addressing;
+using vkattn::ElementType;
+using vkattn::Schedule;
+using vkattn::Skeleton;
+
+TEST_SUITE_BEGIN("ahead_of_time");
+
+TEST_CASE("ahead of time: the window family without a compiler") {
+    const auto engine = make_engine(VulkanContext::shared(), {}, nullptr);
+    struct Kernel { Skeleton skeleton; Addressing addressing; ElementType type; };
+    for (const Kernel kernel : {Kernel{Skeleton::rows, Addressing::address, ElementType::f32}, Kernel{Skeleton::rows, Addressing::address, ElementType::f16},
+                                Kernel{Skeleton::rows, Addressing::binding, ElementType::f32}, Kernel{Skeleton::tiles, Addressing::binding, ElementType::f32},
+                                Kernel{Skeleton::tiles, Addressing::binding, ElementType::f16}, Kernel{Skeleton::tiles, Addressing::binding, ElementType::bf16}})
+        for (const char* mask : {"full", "causal", "causal_lower_right", "window", "sliding_window", "padding", "documents_causal"}) {
+            if (kernel.addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address) continue;
+            AttentionCase c;
+            c.mask = mask;
+            c.score = std::string_view(mask) == "causal" ? "softcap" : "none";
+            c.skeleton = kernel.skeleton;
+            c.addressing = kernel.addressing;
+            c.q_type = c.k_type = c.v_type = c.o_type = kernel.type;
+            c.head_dim = c.value_dim = 24;
+            c.shape = {2, 2, 1, 67, 75};
+            c.poison = Poison::partial;
+            RunOptions options;
+            options.engine = engine.get();
+            run_and_check(c, options);
+        }
+    CHECK(engine->pipelines_created() > 0);
+}
+
+TEST_CASE("ahead of time: a mask that was not shipped is refused with the reason") {
+    const auto engine = make_engine(VulkanContext::shared(), {}, nullptr);
+    AttentionCase c;
+    c.mask = "wrong_index";
+    RunOptions options;
+    options.engine = engine.get();
+    options.expect_refusal = true;
+    const RunResult refused = run(c, make_inputs(c), options);
+    REQUIRE_FALSE(refused.ran());
+    CHECK(refused.refused.code == vkattn::Code::unsupported);
+    CHECK(refused.refused.message.find("compiler") != std::string::npos);
+}
+
+TEST_SUITE_END();
