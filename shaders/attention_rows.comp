@@ -11,7 +11,7 @@
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
 // Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys. TILE_ROWS == WORKGROUP_SIZE, one row each.
 // Shared memory: none. Barriers: none; invocations share only the addresses of keys.
-// Loops over d are unrolled, because they index private arrays: 2 * STEP_KEYS * (D + Dv) multiply-adds a pipeline.
+// Loops over d are unrolled, because they index private arrays: about (STEP_KEYS + TESTED_KEYS + 1) * (D + Dv) multiply-adds.
 #include "arguments.glsl"
 struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "mask_hook.glsl"
@@ -19,6 +19,9 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "output_store.glsl"
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
+
+// Keys of a tested step. With large dims fewer: every step is unrolled, and drivers' compile time grows faster than its length.
+const uint TESTED_KEYS = HEAD_DIM + VALUE_DIM <= 256u ? STEP_KEYS : (STEP_KEYS + 3u) / 4u;
 
 // This invocation's row and its state. Rows past the end compute the last row again and store nothing.
 int b, h, q;
@@ -31,23 +34,23 @@ SoftmaxState state;
 
 float dot_step(float sum, vec4 x, vec4 y) { return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum)))); }
 
-// Keys [kv, kv + STEP_KEYS). Drivers may run a last time with no lane active and load all the same: the step is moved back to
+// Keys [kv, kv + keys). Drivers may run a last time with no lane active and load all the same: the step is moved back to
 // end at kv_len. Then, and at the end of a tested run, keys outside [kv, end) are excluded.
-void attend(int kv, int end, const bool masked, const bool tested) {
-    int first = max(min(kv, params.kv_len - int(STEP_KEYS)), 0);
+void attend(int kv, int end, bool masked, const bool tested, const uint keys) {
+    int first = max(min(kv, params.kv_len - int(keys)), 0);
     RowPlace k_tile = row_add(k_first, k_step(uint(first)));
     RowPlace v_tile = row_add(v_first, v_step(uint(first)));
 
     float scores[STEP_KEYS];
-    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) scores[c] = 0.0;
+    [[unroll]] for (uint c = 0u; c < keys; c++) scores[c] = 0.0;
     [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) {
-        [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++)
+        [[unroll]] for (uint c = 0u; c < keys; c++)
             scores[c] = dot_step(scores[c], query[d], k_group(row_add(k_tile, k_steps[c]), d));
     }
 
     bool attends[STEP_KEYS];
     float step_max = LOWEST_SCORE;
-    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
+    [[unroll]] for (uint c = 0u; c < keys; c++) {
         int key = min(first + int(c), params.kv_len - 1);
         MaskCol col = mask_col(b, h, key);
         if (HAS_SCORE_MOD != 0) scores[c] = score_pair(mask_values, col, scores[c], b, h, q, key);
@@ -58,14 +61,14 @@ void attend(int kv, int end, const bool masked, const bool tested) {
     }
 
     float factor = softmax_rescale(state, step_max);
-    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
+    [[unroll]] for (uint c = 0u; c < keys; c++) {
         float weight = softmax_weight(state, scores[c]);
         scores[c] = attends[c] ? weight : 0.0;
         state.row_sum += scores[c];
     }
     [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) {
         acc[d] *= factor;
-        [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++)
+        [[unroll]] for (uint c = 0u; c < keys; c++)
             acc[d] = fma(vec4(scores[c]), v_group(row_add(v_tile, v_steps[c]), d), acc[d]);
     }
 }
@@ -159,8 +162,8 @@ void main() {
             KeyRun run = walk_run(walk, i);
             int kv = run.begin;
             int whole_end = run.full ? run.end - int(STEP_KEYS) : run.begin - 1;
-            [[dont_unroll]] for (; kv <= whole_end; kv += int(STEP_KEYS)) attend(kv, run.end, false, false);
-            [[dont_unroll]] for (; kv < run.end; kv += int(STEP_KEYS)) attend(kv, run.end, !run.full, true);
+            [[dont_unroll]] for (; kv <= whole_end; kv += int(STEP_KEYS)) attend(kv, run.end, false, false, STEP_KEYS);
+            [[dont_unroll]] for (; kv < run.end; kv += int(TESTED_KEYS)) attend(kv, run.end, !run.full, true, TESTED_KEYS);
         }
         bool finite = is_finite(state.row_sum);
         [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) finite = finite && is_finite(acc[d]);

@@ -204,6 +204,7 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         next_word += list.row_offsets.size();
         next_word = (next_word + 1) / 2 * 2;        // runs are pairs of words
         params.list_runs_words = static_cast<uint32_t>(next_word);
+        params.list_runs = static_cast<uint32_t>(list.runs.size());
         next_word += list.runs.size() * 2;
     }
     args->tables_bytes = next_word * 4;

@@ -53,8 +53,8 @@ uint key_blocks() { return (uint(params.kv_len) + params.list_block_kv - 1u) / m
 BlockWalk walk_list(uint b, uint h, uint first_q) {
     uint block_row = min(first_q / max(params.list_block_q, 1u), max(params.list_rows, 1u) - 1u);
     uint offset_word = params.list_offsets_words + b * params.list_stride_b + h * params.list_stride_h + block_row;
-    uint first = tables_word(offset_word);
-    uint last = tables_word(offset_word + 1u);
+    uint first = min(tables_word(offset_word), params.list_runs);
+    uint last = min(tables_word(offset_word + 1u), params.list_runs);
     return BlockWalk(min(max(last, first) - first, key_blocks()), params.list_runs_words + 2u * first, KeyRange(0, 0, 0, 0));
 }
 

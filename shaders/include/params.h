@@ -69,6 +69,7 @@ struct AttentionParams {
     params_uint q_tiles;        // ceil(q_len / rows of a tile)
     params_uint list_offsets_words;   // row offsets u32 [batch | 1, heads | 1, block rows] + 1
     params_uint list_runs_words;      // runs {first | full << 31, count}, two words each
+    params_uint list_runs;            // runs in the buffer: what a row may point at
     params_uint list_rows;            // block rows per (b, h)
     params_uint list_stride_b;        // rows to step for a batch entry: 0 when shared
     params_uint list_stride_h;
