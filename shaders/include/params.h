@@ -75,6 +75,7 @@ struct AttentionParams {
     params_uint list_stride_h;
     params_uint list_block_q;         // rows of a block; a multiple of the tile's
     params_uint list_block_kv;
+    params_uint reserved;             // the size stays a multiple of uvec2's
 
     TableInfo tables_info[PARAMS_MAX_TABLES];
     params_uint slots[PARAMS_MAX_SLOTS];      // bits of the mask's, then the score mod's slots
@@ -97,6 +98,7 @@ VKATTN_PARAMS_CONST PARAMS_LIST_ALL_PARTIAL = 2u;   // lists built for other sca
 
 #ifdef __cplusplus
 static_assert(sizeof(AttentionParams) <= 4096, "AttentionParams is written by vkCmdUpdateBuffer and must stay small");
+static_assert(sizeof(AttentionParams) % 8 == 0, "std430 rounds a struct with uvec2 to 8 bytes");
 static_assert(sizeof(TensorLayout) == 24 && sizeof(TableInfo) == 32, "std430 layout");
 }  // namespace vkattn
 #endif
