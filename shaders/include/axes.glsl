@@ -47,7 +47,8 @@
 #define O_VEC4 1
 #endif
 
-// 1: row reductions by subgroup shuffles (THREADS_X <= subgroup size, full subgroups); 0: through shared memory.
+// 1: attention_tiles reduces rows by subgroup shuffles (THREADS_X <= subgroup size, full subgroups), attention_rows joins the key
+// ranges of a subgroup's rows by subgroup arithmetic. 0: through shared memory, and row by row for the whole tile.
 #ifndef SUBGROUP_REDUCE
 #define SUBGROUP_REDUCE 0
 #endif
