@@ -75,12 +75,19 @@ Status choose_addressing(const Capabilities& capabilities, const Problem& proble
 
 bool is_lavapipe(const Capabilities& capabilities) { return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE; }
 
-// Rows skeleton on software devices (ledger T1). Fewer keys a step at large dims keep a pipeline's unrolled multiply-adds small:
-// lavapipe's compile time grows with their square.
-void tune_rows(const Capabilities& capabilities, Choice& choice) {
+// Rows skeleton on software devices (ledger T1). Steps are unrolled over keys and dims, and lavapipe's compile time grows faster
+// than their length; 16-bit elements take registers to decode, bounds checks of descriptors cost more the more loads a step has.
+void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    const uint32_t dims = static_cast<uint32_t>(problem.head_dim + problem.value_dim);
+    const bool wide_keys = problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32;
     choice.workgroup_size = std::min(64u, std::bit_floor(capabilities.max_invocations));
     choice.tile_rows = choice.workgroup_size;
-    choice.step_keys = 8;
+    if (choice.addressing == Addressing::binding)
+        choice.step_keys = 2;
+    else if (wide_keys)
+        choice.step_keys = dims <= 512 ? 8 : 4;
+    else
+        choice.step_keys = std::clamp(768u / dims, 2u, 8u);
     choice.subgroup_reduce = capabilities.features.scalar_subgroup;
     choice.gflops_estimate = !capabilities.software ? 200.0 : is_lavapipe(capabilities) ? 40.0 : 0.3;
 }
@@ -120,21 +127,33 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     return {};
 }
 
+void choose_skeleton(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    // Through descriptors, rows of more than this many elements of k and v take seconds to compile on lavapipe (ledger T1).
+    constexpr int32_t max_bound_row_elems = 128;
+    if (problem.skeleton != Skeleton::automatic) {
+        choice.skeleton = problem.skeleton;
+        choice.why += "skeleton as asked; ";
+    } else if (!capabilities.software) {
+        choice.skeleton = Skeleton::tiles;
+        choice.why += "tiles: a GPU; ";
+    } else if (choice.addressing == Addressing::binding && problem.head_dim + problem.value_dim > max_bound_row_elems) {
+        choice.skeleton = Skeleton::tiles;
+        choice.why += "tiles: long rows through descriptors; ";
+    } else {
+        choice.skeleton = Skeleton::rows;
+        choice.why += "rows: a software device; ";
+    }
+}
+
 }  // namespace
 
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook) {
     Choice choice;
-    if (problem.skeleton == Skeleton::automatic) {
-        choice.skeleton = capabilities.software ? Skeleton::rows : Skeleton::tiles;
-        choice.why = capabilities.software ? "rows: a software device; " : "tiles: a GPU; ";
-    } else {
-        choice.skeleton = problem.skeleton;
-        choice.why = "skeleton as asked; ";
-    }
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
+    choose_skeleton(capabilities, problem, choice);
     if (choice.skeleton == Skeleton::rows)
-        tune_rows(capabilities, choice);
+        tune_rows(capabilities, problem, choice);
     else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok())
         return status;
 
