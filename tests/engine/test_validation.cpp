@@ -85,6 +85,7 @@ TEST_CASE("engines leave nothing behind: host allocations are balanced") {
 TEST_CASE("a device without addresses: descriptors are chosen, addresses refused with the reason") {
     ContextOptions without;
     without.device_address = false;
+    without.beside = &VulkanContext::shared();
     VulkanContext context(without);
     const auto engine = make_engine(context);
     CHECK_FALSE(engine->capabilities().features.buffer_device_address);

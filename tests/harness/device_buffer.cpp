@@ -79,12 +79,12 @@ SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t size) : context_(con
     VkPhysicalDeviceProperties2 properties{};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties.pNext = &host;
-    vkGetPhysicalDeviceProperties2(context.physical_device, &properties);
+    context.vki.vkGetPhysicalDeviceProperties2(context.physical_device, &properties);
     VkPhysicalDeviceMaintenance4Properties largest{};
     largest.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
     if (context.properties.apiVersion >= VK_API_VERSION_1_3) {
         properties.pNext = &largest;
-        vkGetPhysicalDeviceProperties2(context.physical_device, &properties);
+        context.vki.vkGetPhysicalDeviceProperties2(context.physical_device, &properties);
         if (size > largest.maxBufferSize) {
             why_not = "the device's maxBufferSize is " + std::to_string(largest.maxBufferSize);
             return;

@@ -36,20 +36,20 @@ void require(VkResult result, const char* what) {
     if (result != VK_SUCCESS) FAIL(what << " failed with VkResult " << static_cast<int>(result));
 }
 
-VkPhysicalDevice pick_device(VkInstance instance, std::string& choices) {
+VkPhysicalDevice pick_device(const VolkInstanceTable& vki, VkInstance instance, std::string& choices) {
     const char* wanted_env = std::getenv("VKATTN_TEST_DEVICE");
     const std::string wanted = wanted_env == nullptr || *wanted_env == '\0' ? "lavapipe" : wanted_env;
     uint32_t count = 0;
-    vkEnumeratePhysicalDevices(instance, &count, nullptr);
+    vki.vkEnumeratePhysicalDevices(instance, &count, nullptr);
     std::vector<VkPhysicalDevice> devices(count);
-    vkEnumeratePhysicalDevices(instance, &count, devices.data());
+    vki.vkEnumeratePhysicalDevices(instance, &count, devices.data());
     for (VkPhysicalDevice device : devices) {
         VkPhysicalDeviceDriverProperties driver{};
         driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
         VkPhysicalDeviceProperties2 properties{};
         properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
         properties.pNext = &driver;
-        vkGetPhysicalDeviceProperties2(device, &properties);
+        vki.vkGetPhysicalDeviceProperties2(device, &properties);
         const std::string name = properties.properties.deviceName, driver_name = driver.driverName;
         choices += "\n  " + name + " (" + driver_name + " " + driver.driverInfo + ")";
         if (wanted == "lavapipe" ? driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE
@@ -71,11 +71,11 @@ bool has_layer() {
     return false;
 }
 
-bool has_device_extension(VkPhysicalDevice device, const char* name) {
+bool has_device_extension(const VolkInstanceTable& vki, VkPhysicalDevice device, const char* name) {
     uint32_t count = 0;
-    vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
+    vki.vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
     std::vector<VkExtensionProperties> extensions(count);
-    vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
+    vki.vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
     for (const VkExtensionProperties& extension : extensions)
         if (std::strcmp(extension.extensionName, name) == 0) return true;
     return false;
@@ -89,7 +89,19 @@ VulkanContext& VulkanContext::shared() {
     return context;
 }
 
-VulkanContext::VulkanContext(const ContextOptions& options) {
+VulkanContext::VulkanContext(const ContextOptions& options)
+    : messages_(options.beside != nullptr ? options.beside->messages_ : std::make_shared<std::vector<ValidationMessage>>()),
+      owns_instance_(options.beside == nullptr) {
+    if (owns_instance_) {
+        create_instance();
+    } else {
+        instance = options.beside->instance;
+        vki = options.beside->vki;
+    }
+    create_device(options);
+}
+
+void VulkanContext::create_instance() {
     require(volkInitialize(), "loading the Vulkan loader");
     if (!has_layer()) FAIL("the validation layer " << validation_layer << " is not installed; tests need it (third_party/install.sh)");
 
@@ -131,20 +143,22 @@ VulkanContext::VulkanContext(const ContextOptions& options) {
     instance_info.enabledExtensionCount = static_cast<uint32_t>(std::size(instance_extensions));
     instance_info.ppEnabledExtensionNames = instance_extensions;
     require(vkCreateInstance(&instance_info, nullptr, &instance), "vkCreateInstance with the validation layer");
-    volkLoadInstanceOnly(instance);
+    volkLoadInstanceTable(&vki, instance);
     VkDebugUtilsMessengerCreateInfoEXT own_messages = messenger_info(this);
-    require(vkCreateDebugUtilsMessengerEXT(instance, &own_messages, nullptr, &messenger_), "vkCreateDebugUtilsMessengerEXT");
+    require(vki.vkCreateDebugUtilsMessengerEXT(instance, &own_messages, nullptr, &messenger_), "vkCreateDebugUtilsMessengerEXT");
+}
 
+void VulkanContext::create_device(const ContextOptions& options) {
     std::string choices;
-    physical_device = pick_device(instance, choices);
+    physical_device = pick_device(vki, instance, choices);
     if (physical_device == VK_NULL_HANDLE) FAIL(choices);
-    vkGetPhysicalDeviceProperties(physical_device, &properties);
+    vki.vkGetPhysicalDeviceProperties(physical_device, &properties);
     VkPhysicalDeviceDriverProperties driver_properties{};
     driver_properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
     VkPhysicalDeviceProperties2 properties2{};
     properties2.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties2.pNext = &driver_properties;
-    vkGetPhysicalDeviceProperties2(physical_device, &properties2);
+    vki.vkGetPhysicalDeviceProperties2(physical_device, &properties2);
     driver = std::string(driver_properties.driverName) + " " + driver_properties.driverInfo;
     software = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     swiftshader = driver_properties.driverID == VK_DRIVER_ID_GOOGLE_SWIFTSHADER;
@@ -155,13 +169,13 @@ VulkanContext::VulkanContext(const ContextOptions& options) {
     if (!options.device_address) enabled.buffer_device_address = false;
     enabled.debug_utils = true;
     std::vector<const char*> extensions = wanted->extensions;
-    external_host_memory = has_device_extension(physical_device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    external_host_memory = has_device_extension(vki, physical_device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     if (external_host_memory) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
 
     uint32_t family_count = 0;
-    vkGetPhysicalDeviceQueueFamilyProperties(physical_device, &family_count, nullptr);
+    vki.vkGetPhysicalDeviceQueueFamilyProperties(physical_device, &family_count, nullptr);
     std::vector<VkQueueFamilyProperties> families(family_count);
-    vkGetPhysicalDeviceQueueFamilyProperties(physical_device, &family_count, families.data());
+    vki.vkGetPhysicalDeviceQueueFamilyProperties(physical_device, &family_count, families.data());
     queue_family = family_count;
     for (uint32_t i = family_count; i-- > 0;)
         if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) queue_family = i;
@@ -181,7 +195,8 @@ VulkanContext::VulkanContext(const ContextOptions& options) {
     device_info.pQueueCreateInfos = &queue_info;
     device_info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
     device_info.ppEnabledExtensionNames = extensions.data();
-    require(vkCreateDevice(physical_device, &device_info, nullptr, &device), "vkCreateDevice with requirements()' features");
+    require(vki.vkCreateDevice(physical_device, &device_info, nullptr, &device), "vkCreateDevice with requirements()' features");
+    vkGetDeviceProcAddr = vki.vkGetDeviceProcAddr;     // volk loads device tables through its global pointer
     volkLoadDeviceTable(&vk, device);
     vk.vkGetDeviceQueue(device, queue_family, 0, &queue);
 
@@ -198,21 +213,22 @@ VulkanContext::~VulkanContext() {
     if (device != VK_NULL_HANDLE) {
         vk.vkDestroyFence(device, fence_, nullptr);
         vk.vkDestroyCommandPool(device, pool_, nullptr);
-        messages_.clear();
+        messages_->clear();
         vk.vkDestroyDevice(device, nullptr);   // the layer lists leaked objects here
-        if (!messages_.empty()) {
+        if (!messages_->empty()) {
             std::fprintf(stderr, "objects were leaked:\n%s", message_text().c_str());
             std::fflush(stderr);
             std::_Exit(1);
         }
     }
-    if (messenger_ != VK_NULL_HANDLE) vkDestroyDebugUtilsMessengerEXT(instance, messenger_, nullptr);
-    if (instance != VK_NULL_HANDLE) vkDestroyInstance(instance, nullptr);
+    if (!owns_instance_) return;
+    if (messenger_ != VK_NULL_HANDLE) vki.vkDestroyDebugUtilsMessengerEXT(instance, messenger_, nullptr);
+    if (instance != VK_NULL_HANDLE) vki.vkDestroyInstance(instance, nullptr);
 }
 
 std::string VulkanContext::message_text() const {
     std::string text;
-    for (const ValidationMessage& message : messages_) text += (message.error ? "error: " : "warning: ") + message.text + "\n";
+    for (const ValidationMessage& message : *messages_) text += (message.error ? "error: " : "warning: ") + message.text + "\n";
     return text;
 }
 
@@ -252,7 +268,7 @@ void VulkanContext::submit_and_wait(VkCommandBuffer command_buffer) {
 
 uint32_t VulkanContext::memory_type(uint32_t allowed_bits, VkMemoryPropertyFlags wanted) const {
     VkPhysicalDeviceMemoryProperties memory{};
-    vkGetPhysicalDeviceMemoryProperties(physical_device, &memory);
+    vki.vkGetPhysicalDeviceMemoryProperties(physical_device, &memory);
     for (uint32_t i = 0; i < memory.memoryTypeCount; i++)
         if ((allowed_bits >> i & 1u) != 0 && (memory.memoryTypes[i].propertyFlags & wanted) == wanted) return i;
     return UINT32_MAX;

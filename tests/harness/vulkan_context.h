@@ -22,8 +22,12 @@ struct ValidationMessage {
     std::string text;
 };
 
+class VulkanContext;
+
 struct ContextOptions {
     bool device_address = true;             // enable bufferDeviceAddress where offered
+    // A second device on this context's instance, sharing its messages. (The layer aborts at exit when there were two instances.)
+    VulkanContext* beside = nullptr;
 };
 
 class VulkanContext {
@@ -42,7 +46,8 @@ class VulkanContext {
     VkDevice device = VK_NULL_HANDLE;
     VkQueue queue = VK_NULL_HANDLE;
     uint32_t queue_family = 0;
-    VolkDeviceTable vk{};                   // device functions
+    VolkInstanceTable vki{};                // functions of this instance and device, no global ones
+    VolkDeviceTable vk{};
     vkattn::Features enabled;
     VkPhysicalDeviceProperties properties{};
     bool software = false;                  // lavapipe or SwiftShader
@@ -51,11 +56,11 @@ class VulkanContext {
     std::string driver;                     // for replay lines
 
     // What the layer said since the last clear_messages.
-    const std::vector<ValidationMessage>& messages() const { return messages_; }
-    void clear_messages() { messages_.clear(); }
+    const std::vector<ValidationMessage>& messages() const { return *messages_; }
+    void clear_messages() { messages_->clear(); }
     // Every message on a line of its own; empty when there is none.
     std::string message_text() const;
-    void add_message(ValidationMessage message) { messages_.push_back(std::move(message)); }
+    void add_message(ValidationMessage message) { messages_->push_back(std::move(message)); }
 
     VkCommandBuffer begin();                // a primary command buffer, recording, one-time submit
     void submit_and_wait(VkCommandBuffer command_buffer);   // ends, submits, waits, frees
@@ -65,7 +70,11 @@ class VulkanContext {
     VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
     VkCommandPool pool_ = VK_NULL_HANDLE;
     VkFence fence_ = VK_NULL_HANDLE;
-    std::vector<ValidationMessage> messages_;
+    std::shared_ptr<std::vector<ValidationMessage>> messages_;
+    bool owns_instance_ = true;
+
+    void create_instance();
+    void create_device(const ContextOptions& options);
 };
 
 // Buffer and memory of its own, mapped and coherent: STORAGE, TRANSFER_DST, TRANSFER_SRC and, where enabled, SHADER_DEVICE_ADDRESS.
