@@ -20,14 +20,19 @@ struct TensorExtent {
 std::string number(int64_t value) { return std::to_string(value); }
 
 Status check_bounds(const Shape& shape, const Shape& bound) {
-    const struct { const char* name; int32_t value, bound; } checks[] = {
-        {"batch", shape.batch, bound.batch},       {"q_heads", shape.q_heads, bound.q_heads}, {"kv_heads", shape.kv_heads, bound.kv_heads},
-        {"q_len", shape.q_len, bound.q_len},       {"kv_len", shape.kv_len, bound.kv_len},
+    const struct {
+        const char* name;
+        int32_t value, bound;
+    } checks[] = {
+        {"batch", shape.batch, bound.batch},          {"q_heads", shape.q_heads, bound.q_heads},
+        {"kv_heads", shape.kv_heads, bound.kv_heads}, {"q_len", shape.q_len, bound.q_len},
+        {"kv_len", shape.kv_len, bound.kv_len},
     };
     for (const auto& c : checks)
         if (c.value > c.bound)
             return error(Code::invalid_argument, std::string("ArgsInfo::shape.") + c.name + " is " + number(c.value) +
-                                                     ", beyond the plan's bound of " + number(c.bound) + " (Problem::max_shape)");
+                                                     ", beyond the plan's bound of " + number(c.bound) +
+                                                     " (Problem::max_shape)");
     return {};
 }
 
@@ -36,14 +41,19 @@ Strides contiguous(const TensorExtent& t) {
 }
 
 Status check_strides(const TensorExtent& t, const Strides& s) {
-    const struct { const char* name; int64_t value; } strides[] = {{"b", s.b}, {"h", s.h}, {"l", s.l}};
+    const struct {
+        const char* name;
+        int64_t value;
+    } strides[] = {{"b", s.b}, {"h", s.h}, {"l", s.l}};
     for (const auto& stride : strides) {
         if (stride.value < 0 || stride.value > max_stride)
-            return error(Code::invalid_argument, std::string("stride ") + stride.name + " of " + t.name + " is " + number(stride.value) +
+            return error(Code::invalid_argument, std::string("stride ") + stride.name + " of " + t.name + " is " +
+                                                     number(stride.value) +
                                                      " elements; 0 (broadcast) to 4294967295 is supported");
         if (t.aligned && stride.value % 4 != 0)
-            return error(Code::invalid_argument, std::string("stride ") + stride.name + " of " + t.name + " is " + number(stride.value) +
-                                                     " elements, not a multiple of 4; set Problem::" + t.name + "_aligned = false");
+            return error(Code::invalid_argument,
+                         std::string("stride ") + stride.name + " of " + t.name + " is " + number(stride.value) +
+                             " elements, not a multiple of 4; set Problem::" + t.name + "_aligned = false");
     }
     return {};
 }
@@ -51,15 +61,18 @@ Status check_strides(const TensorExtent& t, const Strides& s) {
 // No element of o is written twice: outer strides step over everything inside.
 Status check_no_overlap(const TensorExtent& t, const Strides& s) {
     if (t.length == 0) return {};
-    struct Dim { int64_t extent, stride; };
+    struct Dim {
+        int64_t extent, stride;
+    };
     std::array<Dim, 3> dims{Dim{t.batch, s.b}, Dim{t.heads, s.h}, Dim{t.length, s.l}};
     std::sort(dims.begin(), dims.end(), [](const Dim& a, const Dim& b) { return a.stride < b.stride; });
     int64_t inner_span = t.dim;
     for (const Dim& dim : dims) {
         if (dim.extent <= 1) continue;
         if (dim.stride < inner_span)
-            return error(Code::invalid_argument, std::string("the strides of ") + t.name + " make its elements overlap (a stride of " +
-                                                     number(dim.stride) + " inside a span of " + number(inner_span) + ")");
+            return error(Code::invalid_argument, std::string("the strides of ") + t.name +
+                                                     " make its elements overlap (a stride of " + number(dim.stride) +
+                                                     " inside a span of " + number(inner_span) + ")");
         inner_span += (dim.extent - 1) * dim.stride;
     }
     return {};
@@ -82,32 +95,39 @@ uint64_t element_words(const TableData& table) {
 }
 
 bool uses_lengths(const Tree& tree) {
-    return std::any_of(tree.nodes.begin(), tree.nodes.end(), [](const Node& n) { return n.op == Op::q_len || n.op == Op::kv_len; });
+    return std::any_of(tree.nodes.begin(), tree.nodes.end(),
+                       [](const Node& n) { return n.op == Op::q_len || n.op == Op::kv_len; });
 }
 
 // Lists are used only where they are right: for the structure, values and shape that they were classified with.
-Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shape, const std::vector<uint32_t>& mask_values,
-                  const std::string& mask_tables) {
+Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shape,
+                  const std::vector<uint32_t>& mask_values, const std::string& mask_tables) {
     const Problem& problem = plan.problem;
     if (Status status = check(list); !status.ok()) return status;
     if (list.block_q != problem.block_q || list.block_kv != problem.block_kv)
-        return error(Code::invalid_argument, "the block mask has blocks of " + number(list.block_q) + " x " + number(list.block_kv) + ", the plan was made for " +
+        return error(Code::invalid_argument, "the block mask has blocks of " + number(list.block_q) + " x " +
+                                                 number(list.block_kv) + ", the plan was made for " +
                                                  number(problem.block_q) + " x " + number(problem.block_kv));
     if ((list.batch != 1 && list.batch != shape.batch) || (list.heads != 1 && list.heads != shape.q_heads))
-        return error(Code::invalid_argument, "the block mask is for batch " + number(list.batch) + " and " + number(list.heads) + " heads; 1 or this call's " +
+        return error(Code::invalid_argument, "the block mask is for batch " + number(list.batch) + " and " +
+                                                 number(list.heads) + " heads; 1 or this call's " +
                                                  number(shape.batch) + " and " + number(shape.q_heads) + " fit");
     if (list.shape.q_len < shape.q_len || list.shape.kv_len < shape.kv_len)
-        return error(Code::invalid_argument, "the block mask covers " + number(list.shape.q_len) + " x " + number(list.shape.kv_len) + " positions, this call has " +
+        return error(Code::invalid_argument, "the block mask covers " + number(list.shape.q_len) + " x " +
+                                                 number(list.shape.kv_len) + " positions, this call has " +
                                                  number(shape.q_len) + " x " + number(shape.kv_len));
-    if (list.structure_hash.empty()) return {};     // hand-made: the caller's word
+    if (list.structure_hash.empty()) return {};  // hand-made: the caller's word
     if (list.structure_hash != plan.mask_hash)
         return error(Code::invalid_argument, "the block mask was built from another mask than the plan's");
     if (list.slot_values != mask_values)
-        return error(Code::invalid_argument, "the block mask is stale: it was built with other values (a window, a literal or a param has changed); build it again");
+        return error(Code::invalid_argument, "the block mask is stale: it was built with other values (a window, a "
+                                             "literal or a param has changed); build it again");
     if (list.tables_hash != mask_tables)
         return error(Code::invalid_argument, "the block mask is stale: it was built with other tables; build it again");
     if ((list.shape.q_len != shape.q_len || list.shape.kv_len != shape.kv_len) && uses_lengths(*plan.mask))
-        return error(Code::invalid_argument, "the block mask is stale: the mask depends on q_len or kv_len, and it was built with other lengths");
+        return error(
+            Code::invalid_argument,
+            "the block mask is stale: the mask depends on q_len or kv_len, and it was built with other lengths");
     return {};
 }
 
@@ -142,10 +162,14 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         fill_layout(*layouts[i], strides);
         if (problem.addressing == Addressing::binding && t.length > 0) {
             // One head of one batch entry is the smallest window; 256 bytes are lost to alignment at most.
-            const uint64_t head_bytes = static_cast<uint64_t>((t.length - 1) * strides.l + t.dim) * element_bytes(t.type);
+            const uint64_t head_bytes =
+                static_cast<uint64_t>((t.length - 1) * strides.l + t.dim) * element_bytes(t.type);
             if (head_bytes + 256 > plan->engine->capabilities.max_storage_buffer_range)
-                return error(Code::limit_exceeded, std::string("one head of ") + t.name + " spans " + std::to_string(head_bytes) + " bytes, beyond the device's descriptor range of " +
-                                                       std::to_string(plan->engine->capabilities.max_storage_buffer_range) + "; use Addressing::address");
+                return error(Code::limit_exceeded,
+                             std::string("one head of ") + t.name + " spans " + std::to_string(head_bytes) +
+                                 " bytes, beyond the device's descriptor range of " +
+                                 std::to_string(plan->engine->capabilities.max_storage_buffer_range) +
+                                 "; use Addressing::address");
         }
     }
     fill_layout(params.lse, {int64_t{shape.q_heads} * shape.q_len, shape.q_len, 1});
@@ -190,8 +214,10 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     }
 
     if (problem.schedule == Schedule::list) {
-        if (info.block_mask == nullptr) return error(Code::invalid_argument, "this plan has the list schedule: ArgsInfo::block_mask is missing");
-        if (Status status = check_list(*plan, *info.block_mask, shape, mask_values, mask_tables); !status.ok()) return status;
+        if (info.block_mask == nullptr)
+            return error(Code::invalid_argument, "this plan has the list schedule: ArgsInfo::block_mask is missing");
+        if (Status status = check_list(*plan, *info.block_mask, shape, mask_values, mask_tables); !status.ok())
+            return status;
         args->block_mask = std::make_shared<const BlockMask>(*info.block_mask);
         const BlockMask& list = *args->block_mask;
         const uint32_t rows = static_cast<uint32_t>(list.rows());
@@ -202,15 +228,16 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         params.list_block_kv = static_cast<uint32_t>(list.block_kv);
         params.list_offsets_words = static_cast<uint32_t>(next_word);
         next_word += list.row_offsets.size();
-        next_word = (next_word + 1) / 2 * 2;        // runs are pairs of words
+        next_word = (next_word + 1) / 2 * 2;  // runs are pairs of words
         params.list_runs_words = static_cast<uint32_t>(next_word);
         params.list_runs = static_cast<uint32_t>(list.runs.size());
         next_word += list.runs.size() * 2;
     }
     args->tables_bytes = next_word * 4;
     if (args->tables_bytes > plan->tables_capacity_bytes || next_word > 0xffffffffull)
-        return error(Code::limit_exceeded, "tables and lists take " + std::to_string(args->tables_bytes) + " bytes, the plan has room for " +
-                                               std::to_string(plan->tables_capacity_bytes) + " (Problem::tables, Problem::max_tables_bytes)");
+        return error(Code::limit_exceeded,
+                     "tables and lists take " + std::to_string(args->tables_bytes) + " bytes, the plan has room for " +
+                         std::to_string(plan->tables_capacity_bytes) + " (Problem::tables, Problem::max_tables_bytes)");
     return Args(args);
 }
 
@@ -223,16 +250,18 @@ void Args::write_tables(std::span<uint8_t> bytes) const {
         uint8_t* destination = bytes.data() + uint64_t{args.params.tables_info[i].offset_words} * 4;
         const size_t count = static_cast<size_t>(table.count());
         switch (table.type) {
-            case Type::boolean: std::memcpy(destination, table.boolean.data(), count); break;
-            case Type::i32: std::memcpy(destination, table.i32.data(), count * 4); break;
-            case Type::f32: std::memcpy(destination, table.f32.data(), count * 4); break;
+        case Type::boolean: std::memcpy(destination, table.boolean.data(), count); break;
+        case Type::i32: std::memcpy(destination, table.i32.data(), count * 4); break;
+        case Type::f32: std::memcpy(destination, table.f32.data(), count * 4); break;
         }
     }
     if (args.block_mask != nullptr) {
         const BlockMask& list = *args.block_mask;
-        std::memcpy(bytes.data() + uint64_t{args.params.list_offsets_words} * 4, list.row_offsets.data(), list.row_offsets.size() * 4);
+        std::memcpy(bytes.data() + uint64_t{args.params.list_offsets_words} * 4, list.row_offsets.data(),
+                    list.row_offsets.size() * 4);
         if (!list.runs.empty())
-            std::memcpy(bytes.data() + uint64_t{args.params.list_runs_words} * 4, list.runs.data(), list.runs.size() * sizeof(BlockRun));
+            std::memcpy(bytes.data() + uint64_t{args.params.list_runs_words} * 4, list.runs.data(),
+                        list.runs.size() * sizeof(BlockRun));
     }
 }
 

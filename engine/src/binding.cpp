@@ -11,7 +11,7 @@ struct Slot {
     BindingSlot slot;
     const BufferRange* range;
     uint32_t element_bytes;
-    bool vec4;                              // offsets are multiples of four elements
+    bool vec4;  // offsets are multiples of four elements
 };
 
 std::vector<Slot> slots_of(const Problem& problem, const Buffers& buffers) {
@@ -29,8 +29,11 @@ std::vector<Slot> slots_of(const Problem& problem, const Buffers& buffers) {
 Status check_offset(const Slot& slot) {
     const uint64_t unit = slot.vec4 ? 4u * slot.element_bytes : slot.element_bytes;
     if (slot.range->offset % unit == 0) return {};
-    return error(Code::invalid_argument, std::string("the offset of ") + slot.name + " is " + std::to_string(slot.range->offset) + " bytes, not a multiple of " +
-                                             std::to_string(unit) + (slot.vec4 ? std::string(" (four elements); set Problem::") + slot.name + "_aligned = false" : ""));
+    return error(
+        Code::invalid_argument,
+        std::string("the offset of ") + slot.name + " is " + std::to_string(slot.range->offset) +
+            " bytes, not a multiple of " + std::to_string(unit) +
+            (slot.vec4 ? std::string(" (four elements); set Problem::") + slot.name + "_aligned = false" : ""));
 }
 
 // Bytes from the range's offset to its end; for VK_WHOLE_SIZE what the buffer can hold at most.
@@ -47,7 +50,10 @@ Status bind_addresses(const EngineImpl& engine, BindingImpl& binding, const std:
         info.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO;
         info.buffer = slot.range->buffer;
         const VkDeviceAddress address = engine.functions.vkGetBufferDeviceAddress(engine.host.device, &info);
-        if (address == 0) return error(Code::invalid_argument, std::string("buffer ") + slot.name + " has no device address; create it with SHADER_DEVICE_ADDRESS usage");
+        if (address == 0)
+            return error(Code::invalid_argument,
+                         std::string("buffer ") + slot.name +
+                             " has no device address; create it with SHADER_DEVICE_ADDRESS usage");
         binding.address[slot.slot] = address + slot.range->offset;
     }
     binding.address[binding_params] = binding.address[binding_work];
@@ -74,14 +80,19 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
         uint64_t bytes = total;
         if (total > capabilities.max_storage_buffer_range) {
             if (slot.slot > binding_o)
-                return error(Code::limit_exceeded, std::string("the range of ") + slot.name + " is " + std::to_string(total) + " bytes; the device's descriptors reach " +
+                return error(Code::limit_exceeded, std::string("the range of ") + slot.name + " is " +
+                                                       std::to_string(total) +
+                                                       " bytes; the device's descriptors reach " +
                                                        std::to_string(capabilities.max_storage_buffer_range));
             if (range.size == VK_WHOLE_SIZE)
-                return error(Code::invalid_argument, std::string("buffer ") + slot.name + " is larger than the device's descriptor range of " +
-                                                         std::to_string(capabilities.max_storage_buffer_range) + " bytes: give BufferRange::size instead of VK_WHOLE_SIZE");
+                return error(Code::invalid_argument, std::string("buffer ") + slot.name +
+                                                         " is larger than the device's descriptor range of " +
+                                                         std::to_string(capabilities.max_storage_buffer_range) +
+                                                         " bytes: give BufferRange::size instead of VK_WHOLE_SIZE");
             // Windows slide in aligned steps; the rest of the division goes to the range so that the last one ends at the end.
             const uint64_t beyond = total - capabilities.max_storage_buffer_range;
-            bytes = total - (beyond + window_alignment(capabilities) - 1) / window_alignment(capabilities) * window_alignment(capabilities);
+            bytes = total - (beyond + window_alignment(capabilities) - 1) / window_alignment(capabilities) *
+                                window_alignment(capabilities);
         }
         if (slot.slot <= binding_o) {
             binding.range_bytes[slot.slot] = bytes;
@@ -91,13 +102,15 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
         infos[slot.slot] = {range.buffer, begin, whole ? VK_WHOLE_SIZE : bytes};
     }
 
-    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC, 4}, {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, binding_count - 4}};
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC, 4},
+                                          {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, binding_count - 4}};
     VkDescriptorPoolCreateInfo pool_info{};
     pool_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
     pool_info.maxSets = 1;
     pool_info.poolSizeCount = 2;
     pool_info.pPoolSizes = sizes;
-    VkResult result = engine.functions.vkCreateDescriptorPool(engine.host.device, &pool_info, engine.host.allocator, &binding.pool);
+    VkResult result =
+        engine.functions.vkCreateDescriptorPool(engine.host.device, &pool_info, engine.host.allocator, &binding.pool);
     if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateDescriptorPool failed", result);
     VkDescriptorSetAllocateInfo set_info{};
     set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
@@ -113,7 +126,8 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
         writes[i].dstSet = binding.set;
         writes[i].dstBinding = i;
         writes[i].descriptorCount = 1;
-        writes[i].descriptorType = i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        writes[i].descriptorType =
+            i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
         writes[i].pBufferInfo = &infos[i];
     }
     engine.functions.vkUpdateDescriptorSets(engine.host.device, binding_count, writes.data(), 0, nullptr);
@@ -122,10 +136,13 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
 
 }  // namespace
 
-uint64_t window_alignment(const Capabilities& capabilities) { return std::max<uint64_t>(capabilities.storage_offset_alignment, 16); }
+uint64_t window_alignment(const Capabilities& capabilities) {
+    return std::max<uint64_t>(capabilities.storage_offset_alignment, 16);
+}
 
 BindingImpl::~BindingImpl() {
-    if (pool != VK_NULL_HANDLE) plan->engine->functions.vkDestroyDescriptorPool(plan->engine->host.device, pool, plan->engine->host.allocator);
+    if (pool != VK_NULL_HANDLE)
+        plan->engine->functions.vkDestroyDescriptorPool(plan->engine->host.device, pool, plan->engine->host.allocator);
 }
 
 Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const Buffers& buffers) {
@@ -139,10 +156,17 @@ Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const 
         if (!needed || range.buffer != VK_NULL_HANDLE) return {};
         return error(Code::invalid_argument, std::string("Buffers::") + name + " is null");
     };
-    const struct { const char* name; const BufferRange* range; bool needed; } needs[] = {
-        {"q", &buffers.q, problem.max_shape.q_len > 0},      {"o", &buffers.o, problem.max_shape.q_len > 0},
-        {"k", &buffers.k, problem.max_shape.kv_len > 0},     {"v", &buffers.v, problem.max_shape.kv_len > 0},
-        {"work", &buffers.work, true},                       {"tables", &buffers.tables, plan->tables_capacity_bytes > 0},
+    const struct {
+        const char* name;
+        const BufferRange* range;
+        bool needed;
+    } needs[] = {
+        {"q", &buffers.q, problem.max_shape.q_len > 0},
+        {"o", &buffers.o, problem.max_shape.q_len > 0},
+        {"k", &buffers.k, problem.max_shape.kv_len > 0},
+        {"v", &buffers.v, problem.max_shape.kv_len > 0},
+        {"work", &buffers.work, true},
+        {"tables", &buffers.tables, plan->tables_capacity_bytes > 0},
     };
     for (const auto& need : needs)
         if (Status status = required(need.name, *need.range, need.needed); !status.ok()) return status;
@@ -151,37 +175,53 @@ Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const 
     for (const Slot& slot : slots)
         if (Status status = check_offset(slot); !status.ok()) return status;
     if (buffers.work.offset % std::max<uint64_t>(engine.capabilities.storage_offset_alignment, 8) != 0)
-        return error(Code::invalid_argument, "the offset of work must be a multiple of the device's storage buffer alignment, " +
-                                                 std::to_string(engine.capabilities.storage_offset_alignment) + " bytes");
+        return error(Code::invalid_argument,
+                     "the offset of work must be a multiple of the device's storage buffer alignment, " +
+                         std::to_string(engine.capabilities.storage_offset_alignment) + " bytes");
     if (range_end(engine, buffers.work) < buffers.work.offset + plan->report.workspace_bytes)
-        return error(Code::invalid_argument, "work has too few bytes: the plan needs " + std::to_string(plan->report.workspace_bytes));
-    if (plan->tables_capacity_bytes > 0 && range_end(engine, buffers.tables) < buffers.tables.offset + plan->tables_capacity_bytes)
-        return error(Code::invalid_argument, "tables has too few bytes: the plan has room for " + std::to_string(plan->tables_capacity_bytes));
+        return error(Code::invalid_argument,
+                     "work has too few bytes: the plan needs " + std::to_string(plan->report.workspace_bytes));
+    if (plan->tables_capacity_bytes > 0 &&
+        range_end(engine, buffers.tables) < buffers.tables.offset + plan->tables_capacity_bytes)
+        return error(Code::invalid_argument,
+                     "tables has too few bytes: the plan has room for " + std::to_string(plan->tables_capacity_bytes));
 
-    Status status = problem.addressing == Addressing::address ? bind_addresses(engine, *binding, slots) : bind_descriptors(engine, *binding, slots);
+    Status status = problem.addressing == Addressing::address ? bind_addresses(engine, *binding, slots)
+                                                              : bind_descriptors(engine, *binding, slots);
     if (!status.ok()) return status;
     return Binding(binding);
 }
 
 Status check_spans(const BindingImpl& binding, const ArgsImpl& args) {
-    if (binding.plan != args.plan) return error(Code::invalid_argument, "the binding and the args belong to different plans");
+    if (binding.plan != args.plan)
+        return error(Code::invalid_argument, "the binding and the args belong to different plans");
     const Problem& problem = args.plan->problem;
-    const struct { const char* name; const BufferRange* range; ElementType type; } tensors[4] = {
-        {"q", &binding.buffers.q, problem.q_type}, {"k", &binding.buffers.k, problem.k_type},
-        {"v", &binding.buffers.v, problem.v_type}, {"o", &binding.buffers.o, problem.o_type}};
+    const struct {
+        const char* name;
+        const BufferRange* range;
+        ElementType type;
+    } tensors[4] = {{"q", &binding.buffers.q, problem.q_type},
+                    {"k", &binding.buffers.k, problem.k_type},
+                    {"v", &binding.buffers.v, problem.v_type},
+                    {"o", &binding.buffers.o, problem.o_type}};
     for (size_t i = 0; i < 4; i++) {
         const uint64_t needed = args.span_elems[i] * element_bytes(tensors[i].type);
         if (needed == 0) continue;
-        if (tensors[i].range->buffer == VK_NULL_HANDLE) return error(Code::invalid_argument, std::string("Buffers::") + tensors[i].name + " is null");
+        if (tensors[i].range->buffer == VK_NULL_HANDLE)
+            return error(Code::invalid_argument, std::string("Buffers::") + tensors[i].name + " is null");
         const uint64_t available = range_end(*binding.plan->engine, *tensors[i].range) - tensors[i].range->offset;
         if (needed > available)
-            return error(Code::invalid_argument, std::string("this call reaches over ") + std::to_string(needed) + " bytes of " + tensors[i].name + ", but " +
+            return error(Code::invalid_argument, std::string("this call reaches over ") + std::to_string(needed) +
+                                                     " bytes of " + tensors[i].name + ", but " +
                                                      std::to_string(available) + " are bound");
     }
     if ((args.params.flags & PARAMS_WRITE_LSE) != 0) {
-        const uint64_t needed = 4ull * static_cast<uint64_t>(args.params.batch) * static_cast<uint64_t>(args.params.q_heads) * static_cast<uint64_t>(args.params.q_len);
-        if (needed > 0 && (binding.buffers.lse.buffer == VK_NULL_HANDLE || range_end(*binding.plan->engine, binding.buffers.lse) < binding.buffers.lse.offset + needed))
-            return error(Code::invalid_argument, "lse is asked for: Buffers::lse needs " + std::to_string(needed) + " bytes");
+        const uint64_t needed = 4ull * static_cast<uint64_t>(args.params.batch) *
+                                static_cast<uint64_t>(args.params.q_heads) * static_cast<uint64_t>(args.params.q_len);
+        if (needed > 0 && (binding.buffers.lse.buffer == VK_NULL_HANDLE ||
+                           range_end(*binding.plan->engine, binding.buffers.lse) < binding.buffers.lse.offset + needed))
+            return error(Code::invalid_argument,
+                         "lse is asked for: Buffers::lse needs " + std::to_string(needed) + " bytes");
     }
     return {};
 }

@@ -95,12 +95,14 @@ Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_vi
         for (size_t i = 0; i < devices.size(); i++)
             if (is_kind(devices[i], wanted)) return i;
         for (size_t i = 0; i < devices.size(); i++)
-            if (lower(devices[i].name).find(wanted) != std::string::npos || lower(devices[i].driver).find(wanted) != std::string::npos)
+            if (lower(devices[i].name).find(wanted) != std::string::npos ||
+                lower(devices[i].driver).find(wanted) != std::string::npos)
                 return i;
     }
     return error(Code::invalid_argument,
                  "no device matches '" + std::string(selector) +
-                     "'; give an index, a kind (gpu, discrete, integrated, cpu) or a part of a name of:" + device_lines(devices));
+                     "'; give an index, a kind (gpu, discrete, integrated, cpu) or a part of a name of:" +
+                     device_lines(devices));
 }
 
 Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr,
@@ -174,26 +176,29 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     if (wanted.features.buffer_device_address)
         want_extension(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
     else if (addresses_crash)
-        wanted.reasons.push_back("lavapipe with vectors of 512 bits crashes on device addresses: buffers are reached through descriptors");
-    else
-        wanted.reasons.push_back("no device addresses (bufferDeviceAddress): buffers are reached through descriptors");
+        wanted.reasons.push_back(
+            "lavapipe with vectors of 512 bits crashes on device addresses: buffers are reached through descriptors");
+    else wanted.reasons.push_back("no device addresses (bufferDeviceAddress): buffers are reached through descriptors");
 
     wanted.features.subgroup_size_control = subgroup_size.computeFullSubgroups == VK_TRUE;
     if (wanted.features.subgroup_size_control)
         want_extension(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     else
-        wanted.reasons.push_back("full subgroups cannot be required (computeFullSubgroups): rows are reduced through shared memory");
+        wanted.reasons.push_back(
+            "full subgroups cannot be required (computeFullSubgroups): rows are reduced through shared memory");
 
-    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
-    wanted.features.scalar_subgroup =
-        (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 && (subgroup.supportedOperations & needed) == needed;
+    const VkSubgroupFeatureFlags needed =
+        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
+    wanted.features.scalar_subgroup = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
+                                      (subgroup.supportedOperations & needed) == needed;
     if (!wanted.features.scalar_subgroup)
-        wanted.reasons.push_back("no subgroup shuffles and arithmetic in compute shaders: rows are reduced through shared memory");
+        wanted.reasons.push_back(
+            "no subgroup shuffles and arithmetic in compute shaders: rows are reduced through shared memory");
 
     wanted.features.preserve_nan_f32 = float_controls.shaderSignedZeroInfNanPreserveFloat32 == VK_TRUE;
     if (!wanted.features.preserve_nan_f32)
-        wanted.reasons.push_back(
-            "the driver may assume that NaN and infinity do not occur: the promise about NaN in q, k and v is not given here");
+        wanted.reasons.push_back("the driver may assume that NaN and infinity do not occur: the promise about NaN in "
+                                 "q, k and v is not given here");
     return wanted;
 }
 

@@ -24,8 +24,10 @@ T lowered(T device_limit, T override_limit) {
 
 Status check_host(const HostDevice& host) {
     if (host.struct_size != sizeof(HostDevice))
-        return error(Code::invalid_argument, "HostDevice::struct_size is not sizeof(HostDevice): header and library are of different versions");
-    if (host.physical_device == VK_NULL_HANDLE) return error(Code::invalid_argument, "HostDevice::physical_device is null");
+        return error(Code::invalid_argument,
+                     "HostDevice::struct_size is not sizeof(HostDevice): header and library are of different versions");
+    if (host.physical_device == VK_NULL_HANDLE)
+        return error(Code::invalid_argument, "HostDevice::physical_device is null");
     return {};
 }
 
@@ -44,8 +46,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
 
     auto devices = list_devices(host.instance, host.get_instance_proc_addr);
     if (!devices) return devices.status();
-    const auto device = std::find_if(devices->begin(), devices->end(), [&](const DeviceInfo& d) { return d.handle == host.physical_device; });
-    if (device == devices->end()) return error(Code::unsupported, "HostDevice::physical_device is not a Vulkan 1.1 device of the instance");
+    const auto device = std::find_if(devices->begin(), devices->end(),
+                                     [&](const DeviceInfo& d) { return d.handle == host.physical_device; });
+    if (device == devices->end())
+        return error(Code::unsupported, "HostDevice::physical_device is not a Vulkan 1.1 device of the instance");
     auto offered = requirements(host.instance, host.get_instance_proc_addr, host.physical_device);
     if (!offered) return offered.status();
 
@@ -71,20 +75,27 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
     c.max_shared_bytes = lowered(limits.maxComputeSharedMemorySize, options.limits.max_shared_bytes);
-    c.max_invocations = lowered(std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]), options.limits.max_invocations);
+    c.max_invocations = lowered(std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]),
+                                options.limits.max_invocations);
     c.max_workgroups = lowered(limits.maxComputeWorkGroupCount[0], options.limits.max_workgroups);
-    c.max_storage_buffer_range = lowered<uint64_t>(limits.maxStorageBufferRange, options.limits.max_storage_buffer_range);
+    c.max_storage_buffer_range =
+        lowered<uint64_t>(limits.maxStorageBufferRange, options.limits.max_storage_buffer_range);
     c.storage_offset_alignment = std::max<uint64_t>(limits.minStorageBufferOffsetAlignment, 4);
     c.reasons = offered->reasons;
     if (offered->features.buffer_device_address && !host.enabled.buffer_device_address)
-        c.reasons.push_back("bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
-    if (limits.maxPerStageDescriptorStorageBuffers < binding_count || limits.maxDescriptorSetStorageBuffers < binding_count)
-        return error(Code::unsupported, "the device binds " + std::to_string(limits.maxPerStageDescriptorStorageBuffers) +
-                                            " storage buffers a stage; the engine's descriptor set has " + std::to_string(binding_count));
-    c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" + std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
-                  std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") + (c.features.subgroup_size_control ? "f" : "");
+        c.reasons.push_back(
+            "bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
+    if (limits.maxPerStageDescriptorStorageBuffers < binding_count ||
+        limits.maxDescriptorSetStorageBuffers < binding_count)
+        return error(Code::unsupported,
+                     "the device binds " + std::to_string(limits.maxPerStageDescriptorStorageBuffers) +
+                         " storage buffers a stage; the engine's descriptor set has " + std::to_string(binding_count));
+    c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" +
+                  std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
+                  std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") +
+                  (c.features.subgroup_size_control ? "f" : "");
 
-    impl->host = host;      // from here on the destructor has something to destroy
+    impl->host = host;  // from here on the destructor has something to destroy
     if (Status status = impl->create_layouts(); !status.ok()) return status;
     if (Status status = impl->create_pipeline_cache(); !status.ok()) return status;
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));

@@ -21,7 +21,17 @@ namespace vkattn {
 
 // Descriptor set 0, the same for every kernel. The first four are dynamic, so that tensors beyond the range limit are reached
 // window by window (four dynamic storage buffers are Vulkan's minimum).
-enum BindingSlot : uint32_t { binding_q, binding_k, binding_v, binding_o, binding_lse, binding_work, binding_tables, binding_params, binding_count };
+enum BindingSlot : uint32_t {
+    binding_q,
+    binding_k,
+    binding_v,
+    binding_o,
+    binding_lse,
+    binding_work,
+    binding_tables,
+    binding_params,
+    binding_count
+};
 
 // Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set.
 constexpr uint64_t work_params_bytes = 4096;
@@ -53,7 +63,9 @@ class EngineImpl {
 
   private:
     Result<VkShaderModule> shader_module(const ModuleKey& key, const EmittedHook& hook, ModuleOrigin* origin);
-    VkPipelineCache pipeline_cache() const { return host.pipeline_cache != VK_NULL_HANDLE ? host.pipeline_cache : own_cache_; }
+    VkPipelineCache pipeline_cache() const {
+        return host.pipeline_cache != VK_NULL_HANDLE ? host.pipeline_cache : own_cache_;
+    }
     void store_pipeline_cache();
 
     std::mutex mutex_;
@@ -67,8 +79,8 @@ class EngineImpl {
 class PlanImpl {
   public:
     std::shared_ptr<EngineImpl> engine;
-    Problem problem;                        // with value_dim, schedule, addressing and skeleton settled
-    std::shared_ptr<const Tree> mask;       // normalised
+    Problem problem;                   // with value_dim, schedule, addressing and skeleton settled
+    std::shared_ptr<const Tree> mask;  // normalised
     std::shared_ptr<const Tree> score_mod;
     std::string mask_hash;
     EmittedHook hook;
@@ -76,18 +88,18 @@ class PlanImpl {
     VkPipeline pipeline = VK_NULL_HANDLE;
     PlanReport report;
     uint64_t tables_capacity_bytes = 0;
-    double gflops_estimate = 1.0;           // of this variant on this device class, for the dispatch time cap
+    double gflops_estimate = 1.0;  // of this variant on this device class, for the dispatch time cap
 };
 
 class ArgsImpl {
   public:
     std::shared_ptr<const PlanImpl> plan;
-    AttentionParams params{};               // without addresses and bases, which belong to the binding
-    std::vector<std::shared_ptr<const TableData>> tables;   // the mask's, then the score mod's
+    AttentionParams params{};                              // without addresses and bases, which belong to the binding
+    std::vector<std::shared_ptr<const TableData>> tables;  // the mask's, then the score mod's
     std::shared_ptr<const BlockMask> block_mask;
     uint64_t tables_bytes = 0;
-    std::array<uint64_t, 4> span_elems{};   // q, k, v, o: elements from the first to the last one touched
-    std::array<Strides, 4> strides{};       // q, k, v, o
+    std::array<uint64_t, 4> span_elems{};  // q, k, v, o: elements from the first to the last one touched
+    std::array<Strides, 4> strides{};      // q, k, v, o
 };
 
 class BindingImpl {
@@ -96,12 +108,12 @@ class BindingImpl {
 
     std::shared_ptr<const PlanImpl> plan;
     Buffers buffers;
-    VkDescriptorPool pool = VK_NULL_HANDLE;     // binding flavour
+    VkDescriptorPool pool = VK_NULL_HANDLE;  // binding flavour
     VkDescriptorSet set = VK_NULL_HANDLE;
-    std::array<uint64_t, binding_count> address{};      // address flavour
-    std::array<uint32_t, binding_count> base_elems{};   // binding flavour: the rest of an offset after alignment
-    std::array<uint64_t, 4> range_bytes{};              // binding flavour: descriptor range of q, k, v, o
-    std::array<uint64_t, 4> total_bytes{};              // from the aligned-down offset to the end of the host's range
+    std::array<uint64_t, binding_count> address{};     // address flavour
+    std::array<uint32_t, binding_count> base_elems{};  // binding flavour: the rest of an offset after alignment
+    std::array<uint64_t, 4> range_bytes{};             // binding flavour: descriptor range of q, k, v, o
+    std::array<uint64_t, 4> total_bytes{};             // from the aligned-down offset to the end of the host's range
 };
 
 // The step of descriptor windows in bytes: the device's offset alignment, and four elements of any type.

@@ -27,7 +27,9 @@ struct CloseFile {
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
-std::string_view text_of(const std::vector<uint8_t>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string_view text_of(const std::vector<uint8_t>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 Header make_header(std::string_view key, const std::vector<uint8_t>& bytes) {
     Header header{};
@@ -50,7 +52,8 @@ std::optional<std::vector<uint8_t>> FileCache::load(std::string_view kind, std::
     if (file == nullptr) return std::nullopt;
     Header header{};
     if (std::fread(&header, sizeof header, 1, file.get()) != 1) return std::nullopt;
-    if (std::memcmp(header.magic, magic, sizeof magic) != 0 || header.payload_bytes > max_payload_bytes) return std::nullopt;
+    if (std::memcmp(header.magic, magic, sizeof magic) != 0 || header.payload_bytes > max_payload_bytes)
+        return std::nullopt;
 
     // Read in pieces: the header's length is not believed before the bytes are there.
     std::vector<uint8_t> bytes;
@@ -73,11 +76,13 @@ bool FileCache::store(std::string_view kind, std::string_view key, const std::ve
     // A name that no other thread or process writes to at the same time: the time, the thread, and where its stack lies.
     const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
     const size_t thread = std::hash<std::thread::id>()(std::this_thread::get_id());
-    const std::string temporary = target + "." + std::to_string(now) + "." + std::to_string(thread ^ reinterpret_cast<uintptr_t>(&now)) + ".tmp";
+    const std::string temporary =
+        target + "." + std::to_string(now) + "." + std::to_string(thread ^ reinterpret_cast<uintptr_t>(&now)) + ".tmp";
     bool written = false;
     if (const File file(std::fopen(temporary.c_str(), "wb")); file != nullptr) {
         const Header header = make_header(key, bytes);
-        written = std::fwrite(&header, sizeof header, 1, file.get()) == 1 && std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
+        written = std::fwrite(&header, sizeof header, 1, file.get()) == 1 &&
+                  std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
                   std::fflush(file.get()) == 0;
     }
     if (written) std::filesystem::rename(temporary, target, code);

@@ -5,9 +5,11 @@
 
 namespace vkattn {
 
-Result<InstanceFunctions> load_instance_functions(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr) {
+Result<InstanceFunctions> load_instance_functions(VkInstance instance,
+                                                  PFN_vkGetInstanceProcAddr get_instance_proc_addr) {
     if (instance == VK_NULL_HANDLE || get_instance_proc_addr == nullptr)
-        return error(Code::invalid_argument, "a VkInstance and its vkGetInstanceProcAddr are needed; one of them is null");
+        return error(Code::invalid_argument,
+                     "a VkInstance and its vkGetInstanceProcAddr are needed; one of them is null");
     InstanceFunctions f;
     const char* missing = nullptr;
     auto load = [&](auto& pointer, const char* name) {
@@ -21,7 +23,8 @@ Result<InstanceFunctions> load_instance_functions(VkInstance instance, PFN_vkGet
     load(f.vkEnumerateDeviceExtensionProperties, "vkEnumerateDeviceExtensionProperties");
     load(f.vkGetDeviceProcAddr, "vkGetDeviceProcAddr");
     if (missing != nullptr)
-        return error(Code::unsupported, std::string("the instance has no ") + missing + "; create it with API version 1.1 or later");
+        return error(Code::unsupported,
+                     std::string("the instance has no ") + missing + "; create it with API version 1.1 or later");
     return f;
 }
 

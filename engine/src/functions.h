@@ -34,7 +34,7 @@ struct DeviceFunctions {
     PFN_vkAllocateDescriptorSets vkAllocateDescriptorSets = nullptr;
     PFN_vkUpdateDescriptorSets vkUpdateDescriptorSets = nullptr;
     PFN_vkGetBufferMemoryRequirements vkGetBufferMemoryRequirements = nullptr;
-    PFN_vkGetBufferDeviceAddress vkGetBufferDeviceAddress = nullptr;             // optional
+    PFN_vkGetBufferDeviceAddress vkGetBufferDeviceAddress = nullptr;  // optional
 
     PFN_vkCmdBindPipeline vkCmdBindPipeline = nullptr;
     PFN_vkCmdBindDescriptorSets vkCmdBindDescriptorSets = nullptr;
@@ -42,11 +42,12 @@ struct DeviceFunctions {
     PFN_vkCmdUpdateBuffer vkCmdUpdateBuffer = nullptr;
     PFN_vkCmdPipelineBarrier vkCmdPipelineBarrier = nullptr;
     PFN_vkCmdDispatch vkCmdDispatch = nullptr;
-    PFN_vkCmdBeginDebugUtilsLabelEXT vkCmdBeginDebugUtilsLabelEXT = nullptr;     // optional
-    PFN_vkCmdEndDebugUtilsLabelEXT vkCmdEndDebugUtilsLabelEXT = nullptr;         // optional
+    PFN_vkCmdBeginDebugUtilsLabelEXT vkCmdBeginDebugUtilsLabelEXT = nullptr;  // optional
+    PFN_vkCmdEndDebugUtilsLabelEXT vkCmdEndDebugUtilsLabelEXT = nullptr;      // optional
 };
 
-Result<InstanceFunctions> load_instance_functions(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr);
+Result<InstanceFunctions> load_instance_functions(VkInstance instance,
+                                                  PFN_vkGetInstanceProcAddr get_instance_proc_addr);
 Result<DeviceFunctions> load_device_functions(const InstanceFunctions& instance, VkDevice device);
 
 }  // namespace vkattn

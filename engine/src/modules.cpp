@@ -15,9 +15,9 @@ constexpr uint32_t spirv_magic = 0x07230203u;
 
 std::string_view type_define(ElementType type) {
     switch (type) {
-        case ElementType::f32: return "TYPE_F32";
-        case ElementType::f16: return "TYPE_F16";
-        case ElementType::bf16: return "TYPE_BF16";
+    case ElementType::f32: return "TYPE_F32";
+    case ElementType::f16: return "TYPE_F16";
+    case ElementType::bf16: return "TYPE_BF16";
     }
     return "TYPE_F32";
 }
@@ -26,10 +26,8 @@ CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& in
     CompileJob job;
     job.name = key.kernel + ".comp";
     for (const ShaderSource& source : shader_sources()) {
-        if (source.name == job.name)
-            job.source = std::string(source.text);
-        else
-            includes.emplace(std::string(source.name), std::string(source.text));
+        if (source.name == job.name) job.source = std::string(source.text);
+        else includes.emplace(std::string(source.name), std::string(source.text));
     }
     job.includes = &includes;
     job.hook = hook.glsl;
@@ -61,8 +59,9 @@ std::string cache_key(const CompileJob& job, const std::string& compiler_version
 Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const EngineOptions& options) {
     const std::string name = module_name(key);
     const auto shipped = ahead_of_time_modules();
-    const auto found = std::lower_bound(shipped.begin(), shipped.end(), std::string_view(name),
-                                        [](const AheadOfTimeModule& m, std::string_view wanted) { return m.name < wanted; });
+    const auto found =
+        std::lower_bound(shipped.begin(), shipped.end(), std::string_view(name),
+                         [](const AheadOfTimeModule& m, std::string_view wanted) { return m.name < wanted; });
     if (found != shipped.end() && found->name == name)
         return Module{{found->spirv.begin(), found->spirv.end()}, ModuleOrigin::ahead_of_time};
 
@@ -82,7 +81,7 @@ Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const 
     if (!spirv) return spirv.status();
     std::vector<uint8_t> bytes(spirv->size() * 4);
     std::memcpy(bytes.data(), spirv->data(), bytes.size());
-    cache.store("spirv", hash, bytes);      // a full disk costs the next start, not this one
+    cache.store("spirv", hash, bytes);  // a full disk costs the next start, not this one
     return Module{*std::move(spirv), ModuleOrigin::compiled};
 }
 

@@ -9,7 +9,8 @@ Status EngineImpl::create_layouts() {
     std::array<VkDescriptorSetLayoutBinding, binding_count> bindings{};
     for (uint32_t i = 0; i < binding_count; i++) {
         bindings[i].binding = i;
-        bindings[i].descriptorType = i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        bindings[i].descriptorType =
+            i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
         bindings[i].descriptorCount = 1;
         bindings[i].stageFlags = VK_SHADER_STAGE_COMPUTE_BIT;
     }
@@ -37,7 +38,8 @@ Status EngineImpl::create_layouts() {
 // A host that brings no pipeline cache gets the engine's own, kept in the cache directory under the device's key.
 Status EngineImpl::create_pipeline_cache() {
     if (host.pipeline_cache != VK_NULL_HANDLE || options.cache_directory.empty()) return {};
-    stored_pipelines_ = FileCache(options.cache_directory).load("pipelines", capabilities.cache_key).value_or(std::vector<uint8_t>());
+    stored_pipelines_ =
+        FileCache(options.cache_directory).load("pipelines", capabilities.cache_key).value_or(std::vector<uint8_t>());
     VkPipelineCacheCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
     info.initialDataSize = stored_pipelines_.size();
@@ -53,7 +55,8 @@ void EngineImpl::store_pipeline_cache() {
     std::vector<uint8_t> bytes(size);
     if (functions.vkGetPipelineCacheData(host.device, own_cache_, &size, bytes.data()) != VK_SUCCESS) return;
     bytes.resize(size);
-    if (bytes != stored_pipelines_) FileCache(options.cache_directory).store("pipelines", capabilities.cache_key, bytes);
+    if (bytes != stored_pipelines_)
+        FileCache(options.cache_directory).store("pipelines", capabilities.cache_key, bytes);
 }
 
 EngineImpl::~EngineImpl() {
@@ -62,9 +65,11 @@ EngineImpl::~EngineImpl() {
         store_pipeline_cache();
         functions.vkDestroyPipelineCache(host.device, own_cache_, host.allocator);
     }
-    for (const auto& [variant, pipeline] : pipelines_) functions.vkDestroyPipeline(host.device, pipeline, host.allocator);
+    for (const auto& [variant, pipeline] : pipelines_)
+        functions.vkDestroyPipeline(host.device, pipeline, host.allocator);
     for (const auto& [key, module] : modules_) functions.vkDestroyShaderModule(host.device, module, host.allocator);
-    if (pipeline_layout != VK_NULL_HANDLE) functions.vkDestroyPipelineLayout(host.device, pipeline_layout, host.allocator);
+    if (pipeline_layout != VK_NULL_HANDLE)
+        functions.vkDestroyPipelineLayout(host.device, pipeline_layout, host.allocator);
     if (set_layout != VK_NULL_HANDLE) functions.vkDestroyDescriptorSetLayout(host.device, set_layout, host.allocator);
 }
 
@@ -118,7 +123,8 @@ Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHoo
     VkPipeline pipeline = VK_NULL_HANDLE;
     const VkResult result =
         functions.vkCreateComputePipelines(host.device, pipeline_cache(), 1, &info, host.allocator, &pipeline);
-    if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateComputePipelines failed for " + variant.module.kernel, result);
+    if (result != VK_SUCCESS)
+        return error(Code::device_error, "vkCreateComputePipelines failed for " + variant.module.kernel, result);
     pipelines_.emplace(variant, pipeline);
     pipelines_created++;
     cost->compile_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();

@@ -12,16 +12,19 @@ namespace {
 constexpr int32_t max_dim = 576;
 
 Status check_problem(const Problem& problem) {
-    if (Status status = check(problem.max_shape); !status.ok()) return error(status.code, "Problem::max_shape: " + status.message);
+    if (Status status = check(problem.max_shape); !status.ok())
+        return error(status.code, "Problem::max_shape: " + status.message);
     auto check_dim = [](const char* name, int32_t dim) -> Status {
         if (dim >= 1 && dim <= max_dim) return {};
-        return error(Code::invalid_argument, std::string("Problem::") + name + " is " + std::to_string(dim) + "; 1 to " + std::to_string(max_dim) + " is supported");
+        return error(Code::invalid_argument, std::string("Problem::") + name + " is " + std::to_string(dim) +
+                                                 "; 1 to " + std::to_string(max_dim) + " is supported");
     };
     if (Status status = check_dim("head_dim", problem.head_dim); !status.ok()) return status;
     if (Status status = check_dim("value_dim", problem.value_dim); !status.ok()) return status;
     if (problem.block_q < 0 || problem.block_kv < 0 || (problem.block_q == 0) != (problem.block_kv == 0))
         return error(Code::invalid_argument, "Problem::block_q and block_kv are both given (at least 1) or both 0");
-    if (!(problem.max_dispatch_ms > 0.0)) return error(Code::invalid_argument, "Problem::max_dispatch_ms must be positive");
+    if (!(problem.max_dispatch_ms > 0.0))
+        return error(Code::invalid_argument, "Problem::max_dispatch_ms must be positive");
     if (!problem.mask.status().ok()) return problem.mask.status();
     if (!problem.score_mod.status().ok()) return problem.score_mod.status();
     return {};
@@ -38,22 +41,28 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
     uint64_t bytes = 0;
     for (const Tree* tree : {&mask, &score_mod}) {
         for (const TableRef& table : tree->tables) {
-            const auto bound = std::find_if(problem.tables.begin(), problem.tables.end(), [&](const TableBound& b) { return b.name == table.name; });
+            const auto bound = std::find_if(problem.tables.begin(), problem.tables.end(),
+                                            [&](const TableBound& b) { return b.name == table.name; });
             int64_t count = 1;
             if (bound != problem.tables.end()) {
                 for (int64_t dim : bound->dims) count *= dim;
             } else if (table.captured != nullptr) {
                 count = table.captured->count();
             } else {
-                return error(Code::invalid_argument, "table '" + table.name + "' has no bound: give its dims in Problem::tables, or Problem::max_tables_bytes for all");
+                return error(
+                    Code::invalid_argument,
+                    "table '" + table.name +
+                        "' has no bound: give its dims in Problem::tables, or Problem::max_tables_bytes for all");
             }
             bytes += table_bytes(table.type, count);
         }
     }
     if (schedule == Schedule::list) {
         const Shape& s = problem.max_shape;
-        const uint64_t rows = (static_cast<uint64_t>(s.q_len) + static_cast<uint64_t>(problem.block_q) - 1) / static_cast<uint64_t>(problem.block_q);
-        const uint64_t columns = (static_cast<uint64_t>(s.kv_len) + static_cast<uint64_t>(problem.block_kv) - 1) / static_cast<uint64_t>(problem.block_kv);
+        const uint64_t rows = (static_cast<uint64_t>(s.q_len) + static_cast<uint64_t>(problem.block_q) - 1) /
+                              static_cast<uint64_t>(problem.block_q);
+        const uint64_t columns = (static_cast<uint64_t>(s.kv_len) + static_cast<uint64_t>(problem.block_kv) - 1) /
+                                 static_cast<uint64_t>(problem.block_kv);
         const uint64_t lists = static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads);
         // 64 runs a row on average: masks in use need one to four, and a list that needs more says so (max_tables_bytes).
         bytes += (rows * lists + 1) * 4 + rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
@@ -61,7 +70,8 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
     return bytes;
 }
 
-Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod, const EmittedHook& hook) {
+Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod,
+                     const EmittedHook& hook) {
     Variant variant;
     ModuleKey& module = variant.module;
     module.kernel = choice.skeleton == Skeleton::rows ? "attention_rows" : "attention_tiles";
@@ -122,8 +132,10 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (!hook) return hook.status();
     plan->hook = *std::move(hook);
     if (plan->hook.n_slots > PARAMS_MAX_SLOTS || plan->hook.n_tables > PARAMS_MAX_TABLES)
-        return error(Code::limit_exceeded, "the mask and score mod use " + std::to_string(plan->hook.n_slots) + " values and " + std::to_string(plan->hook.n_tables) +
-                                               " tables; at most " + std::to_string(PARAMS_MAX_SLOTS) + " and " + std::to_string(PARAMS_MAX_TABLES) + " fit");
+        return error(Code::limit_exceeded, "the mask and score mod use " + std::to_string(plan->hook.n_slots) +
+                                               " values and " + std::to_string(plan->hook.n_tables) +
+                                               " tables; at most " + std::to_string(PARAMS_MAX_SLOTS) + " and " +
+                                               std::to_string(PARAMS_MAX_TABLES) + " fit");
 
     auto choice = choose(engine->capabilities, problem, plan->hook);
     if (!choice) return choice.status();
@@ -143,14 +155,18 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (!pipeline) return pipeline.status();
     plan->pipeline = *pipeline;
     report.compile_ms = cost.compile_ms;
-    report.module = cost.compile_ms == 0.0 ? "there already" : cost.origin == ModuleOrigin::ahead_of_time ? "ahead of time" : cost.origin == ModuleOrigin::disk_cache ? "disk cache" : "compiled";
+    report.module = cost.compile_ms == 0.0                       ? "there already"
+                    : cost.origin == ModuleOrigin::ahead_of_time ? "ahead of time"
+                    : cost.origin == ModuleOrigin::disk_cache    ? "disk cache"
+                                                                 : "compiled";
     report.path = to_string(problem.path);
     report.skeleton = to_string(problem.skeleton);
     report.schedule = to_string(problem.schedule);
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
     report.tile_q = static_cast<int32_t>(choice->tile_rows);
-    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys : choice->threads_x * choice->micro_cols);
+    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
+                                                                             : choice->threads_x * choice->micro_cols);
     report.workspace_bytes = work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;
     const double pairs = static_cast<double>(s.batch) * s.q_heads * static_cast<double>(s.q_len) * s.kv_len;

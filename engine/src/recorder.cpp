@@ -8,15 +8,21 @@ namespace {
 // Tiles are one flat axis: ((b * q_heads + h) * q_tiles + tile). A window is a stretch of (b, h) whose tensors are reached
 // through one set of dynamic offsets.
 struct Window {
-    uint64_t first_head = 0, end_head = 0;      // flat b * q_heads + h
-    std::array<uint32_t, 4> offset_bytes{};     // dynamic offsets of q, k, v, o
-    std::array<uint32_t, 4> shift_elems{};      // the same in elements
+    uint64_t first_head = 0, end_head = 0;   // flat b * q_heads + h
+    std::array<uint32_t, 4> offset_bytes{};  // dynamic offsets of q, k, v, o
+    std::array<uint32_t, 4> shift_elems{};   // the same in elements
 };
 
 class Recorder {
   public:
-    Recorder(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding, const ArgsImpl& args, const RecordFaults& faults)
-        : plan_(plan), f_(plan.engine->functions), cmd_(command_buffer), binding_(binding), args_(args), faults_(faults) {}
+    Recorder(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding, const ArgsImpl& args,
+             const RecordFaults& faults)
+        : plan_(plan),
+          f_(plan.engine->functions),
+          cmd_(command_buffer),
+          binding_(binding),
+          args_(args),
+          faults_(faults) {}
 
     void record(Slice slice) {
         const AttentionParams& params = args_.params;
@@ -40,7 +46,8 @@ class Recorder {
     }
 
   private:
-    void barrier(InternalBarrier kind, VkPipelineStageFlags from, VkAccessFlags written, VkPipelineStageFlags to, VkAccessFlags wanted) {
+    void barrier(InternalBarrier kind, VkPipelineStageFlags from, VkAccessFlags written, VkPipelineStageFlags to,
+                 VkAccessFlags wanted) {
         if (faults_.drop_barrier == kind) return;
         VkMemoryBarrier memory{};
         memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
@@ -51,18 +58,20 @@ class Recorder {
 
     void write_params() {
         AttentionParams params = args_.params;
-        TensorLayout* layouts[] = {&params.q, &params.k, &params.v, &params.o, &params.lse, &params.work, &params.tables};
+        TensorLayout* layouts[] = {&params.q,   &params.k,    &params.v,     &params.o,
+                                   &params.lse, &params.work, &params.tables};
         for (uint32_t i = 0; i < 7; i++) {
             const uint64_t address = binding_.address[i];
             layouts[i]->address = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
             layouts[i]->base = binding_.base_elems[i];
         }
         barrier(barrier_workspace_reuse, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
-                VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+                VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+                VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                 VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_SHADER_WRITE_BIT);
         f_.vkCmdUpdateBuffer(cmd_, binding_.buffers.work.buffer, binding_.buffers.work.offset, sizeof params, &params);
-        barrier(barrier_params, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                VK_ACCESS_SHADER_READ_BIT);
+        barrier(barrier_params, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
+                VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
     }
 
     // Elements from the start of tensor i to head `head` of batch entry b.
@@ -76,7 +85,8 @@ class Recorder {
         const Problem& problem = plan_.problem;
         const uint64_t length = static_cast<uint64_t>(i == 0 || i == 3 ? args_.params.q_len : args_.params.kv_len);
         if (length == 0) return 0;
-        return (length - 1) * static_cast<uint64_t>(args_.strides[i].l) + static_cast<uint64_t>(i < 2 ? problem.head_dim : problem.value_dim);
+        return (length - 1) * static_cast<uint64_t>(args_.strides[i].l) +
+               static_cast<uint64_t>(i < 2 ? problem.head_dim : problem.value_dim);
     }
 
     uint64_t bytes_of(size_t i) const {
@@ -122,8 +132,8 @@ class Recorder {
 
     void record_window(const Window& window, uint64_t begin, uint64_t end) {
         if (plan_.problem.addressing == Addressing::binding)
-            f_.vkCmdBindDescriptorSets(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.engine->pipeline_layout, 0, 1, &binding_.set, 4,
-                                       window.offset_bytes.data());
+            f_.vkCmdBindDescriptorSets(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.engine->pipeline_layout, 0, 1,
+                                       &binding_.set, 4, window.offset_bytes.data());
         const uint64_t step = tiles_per_dispatch(plan_, args_.params.kv_len);
         for (uint64_t tile = begin; tile < end; tile += step) {
             if (dispatched_)
@@ -137,7 +147,8 @@ class Recorder {
             push.shift_k = window.shift_elems[1];
             push.shift_v = window.shift_elems[2];
             push.shift_o = window.shift_elems[3];
-            f_.vkCmdPushConstants(cmd_, plan_.engine->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push, &push);
+            f_.vkCmdPushConstants(cmd_, plan_.engine->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push,
+                                  &push);
             f_.vkCmdDispatch(cmd_, static_cast<uint32_t>(std::min(step, end - tile)), 1, 1);
             dispatched_ = true;
         }
@@ -160,8 +171,10 @@ class Recorder {
     // So many tiles that a dense row of tiles stays under the time cap, and within the device's groups per axis.
     static uint64_t tiles_per_dispatch(const PlanImpl& plan, int32_t kv_len) {
         const Problem& p = plan.problem;
-        const double tile_ms = 2.0 * (p.head_dim + p.value_dim) * plan.report.tile_q * std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
-        const double fit = std::clamp(p.max_dispatch_ms / tile_ms, 1.0, static_cast<double>(plan.engine->capabilities.max_workgroups));
+        const double tile_ms =
+            2.0 * (p.head_dim + p.value_dim) * plan.report.tile_q * std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
+        const double fit =
+            std::clamp(p.max_dispatch_ms / tile_ms, 1.0, static_cast<double>(plan.engine->capabilities.max_workgroups));
         return static_cast<uint64_t>(fit);
     }
 
@@ -177,14 +190,15 @@ class Recorder {
 
 }  // namespace
 
-void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding, const ArgsImpl& args, Slice slice,
-                        const RecordFaults& faults) {
+void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
+                        const ArgsImpl& args, Slice slice, const RecordFaults& faults) {
     Recorder(plan, command_buffer, binding, args, faults).record(slice);
 }
 
 uint32_t count_dispatches(const PlanImpl& plan, const Shape& shape) {
     const uint64_t tile_q = static_cast<uint64_t>(plan.report.tile_q);
-    const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + tile_q - 1) / tile_q * static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
+    const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + tile_q - 1) / tile_q *
+                           static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
     const uint64_t step = Recorder::tiles_per_dispatch(plan, shape.kv_len);
     return static_cast<uint32_t>((tiles + step - 1) / step);
 }

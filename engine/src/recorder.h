@@ -7,9 +7,9 @@ namespace vkattn {
 
 // Internal barriers, in the order in which they are recorded.
 enum InternalBarrier : int32_t {
-    barrier_workspace_reuse,                // earlier dispatches are done with the workspace -> this call overwrites the params
-    barrier_params,                         // the params are written -> dispatches read them
-    barrier_between_dispatches,             // parts of one call, kept apart by the time cap or a descriptor window
+    barrier_workspace_reuse,     // earlier dispatches are done with the workspace -> this call overwrites the params
+    barrier_params,              // the params are written -> dispatches read them
+    barrier_between_dispatches,  // parts of one call, kept apart by the time cap or a descriptor window
     barrier_kinds,
 };
 
@@ -18,8 +18,8 @@ struct RecordFaults {
     int32_t drop_barrier = -1;
 };
 
-void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding, const ArgsImpl& args, Slice slice,
-                        const RecordFaults& faults);
+void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
+                        const ArgsImpl& args, Slice slice, const RecordFaults& faults);
 constexpr uint32_t internal_barriers() { return barrier_kinds; }
 
 // Dispatches of an unsliced record of this shape, descriptor windows aside.

@@ -13,35 +13,40 @@ uint64_t largest_tensor_bytes(const Problem& problem) {
         return static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(heads) * static_cast<uint64_t>(length) *
                static_cast<uint64_t>(dim) * element_bytes(type);
     };
-    return std::max({bytes(s.q_heads, s.q_len, problem.head_dim, problem.q_type), bytes(s.kv_heads, s.kv_len, problem.head_dim, problem.k_type),
-                     bytes(s.kv_heads, s.kv_len, problem.value_dim, problem.v_type), bytes(s.q_heads, s.q_len, problem.value_dim, problem.o_type)});
+    return std::max({bytes(s.q_heads, s.q_len, problem.head_dim, problem.q_type),
+                     bytes(s.kv_heads, s.kv_len, problem.head_dim, problem.k_type),
+                     bytes(s.kv_heads, s.kv_len, problem.value_dim, problem.v_type),
+                     bytes(s.q_heads, s.q_len, problem.value_dim, problem.o_type)});
 }
 
 Status choose_schedule(const Problem& problem, const EmittedHook& hook, Choice& choice) {
     const bool has_blocks = problem.block_q > 0 && problem.block_kv > 0;
     switch (problem.schedule) {
-        case Schedule::automatic:
-            if (has_blocks) {
-                choice.schedule = Schedule::list;
-                choice.why += "schedule list: a block size is given; ";
-            } else if (hook.has_interval) {
-                choice.schedule = Schedule::interval;
-                choice.why += "schedule interval: the mask bounds the keys of a row; ";
-            } else {
-                choice.schedule = Schedule::dense;
-                choice.why += hook.has_mask ? "schedule dense: no bounds follow from the mask and no block size is given; " : "schedule dense: every pair attends; ";
-            }
-            break;
-        case Schedule::dense:
-        case Schedule::interval:
-            choice.schedule = problem.schedule;
-            choice.why += "schedule as asked; ";
-            break;
-        case Schedule::list:
-            if (!has_blocks) return error(Code::invalid_argument, "the list schedule needs Problem::block_q and block_kv (128 x 128, say)");
+    case Schedule::automatic:
+        if (has_blocks) {
             choice.schedule = Schedule::list;
-            choice.why += "schedule as asked; ";
-            break;
+            choice.why += "schedule list: a block size is given; ";
+        } else if (hook.has_interval) {
+            choice.schedule = Schedule::interval;
+            choice.why += "schedule interval: the mask bounds the keys of a row; ";
+        } else {
+            choice.schedule = Schedule::dense;
+            choice.why += hook.has_mask ? "schedule dense: no bounds follow from the mask and no block size is given; "
+                                        : "schedule dense: every pair attends; ";
+        }
+        break;
+    case Schedule::dense:
+    case Schedule::interval:
+        choice.schedule = problem.schedule;
+        choice.why += "schedule as asked; ";
+        break;
+    case Schedule::list:
+        if (!has_blocks)
+            return error(Code::invalid_argument,
+                         "the list schedule needs Problem::block_q and block_kv (128 x 128, say)");
+        choice.schedule = Schedule::list;
+        choice.why += "schedule as asked; ";
+        break;
     }
     return {};
 }
@@ -49,31 +54,34 @@ Status choose_schedule(const Problem& problem, const EmittedHook& hook, Choice& 
 Status choose_addressing(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const bool available = capabilities.features.buffer_device_address;
     switch (problem.addressing) {
-        case Addressing::automatic:
-            if (available && capabilities.software) {
-                choice.addressing = Addressing::address;
-                choice.why += "addresses: a software device pays for every bounds check of a descriptor; ";
-            } else if (available && largest_tensor_bytes(problem) > capabilities.max_storage_buffer_range) {
-                choice.addressing = Addressing::address;
-                choice.why += "addresses: a tensor is larger than the device's descriptor range; ";
-            } else {
-                choice.addressing = Addressing::binding;
-                choice.why += available ? "descriptors: fewer instructions on GPUs; " : "descriptors: the device has no addresses enabled; ";
-            }
-            break;
-        case Addressing::address:
-            if (!available)
-                return error(Code::unsupported, "device addresses were asked for, but bufferDeviceAddress is not enabled (HostDevice::enabled)");
+    case Addressing::automatic:
+        if (available && capabilities.software) {
             choice.addressing = Addressing::address;
-            break;
-        case Addressing::binding:
+            choice.why += "addresses: a software device pays for every bounds check of a descriptor; ";
+        } else if (available && largest_tensor_bytes(problem) > capabilities.max_storage_buffer_range) {
+            choice.addressing = Addressing::address;
+            choice.why += "addresses: a tensor is larger than the device's descriptor range; ";
+        } else {
             choice.addressing = Addressing::binding;
-            break;
+            choice.why += available ? "descriptors: fewer instructions on GPUs; "
+                                    : "descriptors: the device has no addresses enabled; ";
+        }
+        break;
+    case Addressing::address:
+        if (!available)
+            return error(
+                Code::unsupported,
+                "device addresses were asked for, but bufferDeviceAddress is not enabled (HostDevice::enabled)");
+        choice.addressing = Addressing::address;
+        break;
+    case Addressing::binding: choice.addressing = Addressing::binding; break;
     }
     return {};
 }
 
-bool is_lavapipe(const Capabilities& capabilities) { return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE; }
+bool is_lavapipe(const Capabilities& capabilities) {
+    return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
+}
 
 // Rows skeleton on software devices (ledger T1). Steps are unrolled over keys and dims, and lavapipe's compile time grows faster
 // than their length; 16-bit elements take registers to decode, bounds checks of descriptors cost more the more loads a step has.
@@ -82,12 +90,9 @@ void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice&
     const bool wide_keys = problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32;
     choice.workgroup_size = std::min(64u, std::bit_floor(capabilities.max_invocations));
     choice.tile_rows = choice.workgroup_size;
-    if (choice.addressing == Addressing::binding)
-        choice.step_keys = 2;
-    else if (wide_keys)
-        choice.step_keys = dims <= 512 ? 8 : 4;
-    else
-        choice.step_keys = std::clamp(768u / dims, 2u, 8u);
+    if (choice.addressing == Addressing::binding) choice.step_keys = 2;
+    else if (wide_keys) choice.step_keys = dims <= 512 ? 8 : 4;
+    else choice.step_keys = std::clamp(768u / dims, 2u, 8u);
     choice.subgroup_reduce = capabilities.features.scalar_subgroup;
     choice.gflops_estimate = !capabilities.software ? 200.0 : is_lavapipe(capabilities) ? 40.0 : 0.3;
 }
@@ -121,8 +126,10 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     };
     while (!fits() && choice.micro_rows > 1) choice.micro_rows /= 2;
     if (choice.workgroup_size < 4 * choice.threads_x || !fits())
-        return error(Code::unsupported, "the tiles skeleton needs 32 invocations and " + std::to_string(tiles_shared_bytes(problem, choice)) +
-                                            " bytes of shared memory here; the device has " + std::to_string(capabilities.max_invocations) + " and " +
+        return error(Code::unsupported, "the tiles skeleton needs 32 invocations and " +
+                                            std::to_string(tiles_shared_bytes(problem, choice)) +
+                                            " bytes of shared memory here; the device has " +
+                                            std::to_string(capabilities.max_invocations) + " and " +
                                             std::to_string(capabilities.max_shared_bytes));
     return {};
 }
@@ -152,13 +159,12 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
     choose_skeleton(capabilities, problem, choice);
-    if (choice.skeleton == Skeleton::rows)
-        tune_rows(capabilities, problem, choice);
-    else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok())
-        return status;
+    if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
+    else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
 
     if (choice.schedule == Schedule::list && static_cast<uint32_t>(problem.block_q) % choice.tile_rows != 0)
-        return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) + " is not a multiple of this plan's tile of " +
+        return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
+                                                 " is not a multiple of this plan's tile of " +
                                                  std::to_string(choice.tile_rows) + " query rows");
     return choice;
 }

@@ -20,9 +20,10 @@ constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2;
 
 // One SPIR-V module: a kernel under its preprocessor axes (shaders/include/axes.glsl) with one hook.
 struct ModuleKey {
-    std::string kernel;                     // "attention_rows"
+    std::string kernel;  // "attention_rows"
     Addressing addressing = Addressing::binding;
-    ElementType q_type = ElementType::f32, k_type = ElementType::f32, v_type = ElementType::f32, o_type = ElementType::f32;
+    ElementType q_type = ElementType::f32, k_type = ElementType::f32, v_type = ElementType::f32,
+                o_type = ElementType::f32;
     bool q_vec4 = true, k_vec4 = true, v_vec4 = true, o_vec4 = true;
     bool subgroup_reduce = false;
     std::string hook_hash;
@@ -33,7 +34,7 @@ struct ModuleKey {
 // One pipeline: a module and its specialization constants, ascending by id.
 struct Variant {
     ModuleKey module;
-    bool full_subgroups = false;            // required of the pipeline: invocations are numbered by subgroup
+    bool full_subgroups = false;  // required of the pipeline: invocations are numbered by subgroup
     std::vector<std::pair<uint32_t, uint32_t>> constants;
 
     auto operator<=>(const Variant&) const = default;

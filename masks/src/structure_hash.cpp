@@ -38,7 +38,8 @@ std::string tables_hash(const ResolvedBindings& bindings) {
         append(bytes, static_cast<uint32_t>(table->type));
         for (int64_t dim : table->dims) append(bytes, static_cast<uint32_t>(dim));
         auto content = [](const auto& elements) {
-            return std::string_view(reinterpret_cast<const char*>(elements.data()), elements.size() * sizeof elements[0]);
+            return std::string_view(reinterpret_cast<const char*>(elements.data()),
+                                    elements.size() * sizeof elements[0]);
         };
         bytes += hash_hex(content(table->i32)) + hash_hex(content(table->f32)) + hash_hex(content(table->boolean));
     }

@@ -14,8 +14,8 @@ namespace vkattn {
 
 struct DeviceInfo {
     VkPhysicalDevice handle = VK_NULL_HANDLE;
-    std::string name;                       // VkPhysicalDeviceProperties::deviceName
-    std::string driver;                     // driverName and driverInfo, for reports
+    std::string name;    // VkPhysicalDeviceProperties::deviceName
+    std::string driver;  // driverName and driverInfo, for reports
     VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
     uint32_t api_version = 0;
     uint32_t vendor_id = 0;
@@ -32,20 +32,21 @@ Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_vi
 
 // Features that unlock paths. All are optional: without any, the scalar path runs through descriptors.
 struct Features {
-    bool buffer_device_address = false;     // ADDRESSING address
-    bool subgroup_size_control = false;     // full subgroups can be required
-    bool scalar_subgroup = false;           // basic, shuffle and arithmetic operations in compute
-    bool preserve_nan_f32 = false;          // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
-    bool debug_utils = false;               // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+    bool buffer_device_address = false;  // ADDRESSING address
+    bool subgroup_size_control = false;  // full subgroups can be required
+    bool scalar_subgroup = false;        // basic, shuffle and arithmetic operations in compute
+    bool preserve_nan_f32 = false;       // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;            // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
 
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
 struct Requirements {
     Features features;
     std::vector<const char*> extensions;
-    std::vector<std::string> reasons;       // "address flavour: bufferDeviceAddress is not offered" ...
+    std::vector<std::string> reasons;  // "address flavour: bufferDeviceAddress is not offered" ...
 };
-Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr, VkPhysicalDevice physical_device);
+Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr,
+                                  VkPhysicalDevice physical_device);
 
 // The pNext chain that enables `features`, for VkDeviceCreateInfo::pNext. Not movable: the structures point at each other.
 class FeatureChain {

@@ -37,7 +37,7 @@ struct HostDevice {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
     const VkAllocationCallbacks* allocator = nullptr;
     VkPipelineCache pipeline_cache = VK_NULL_HANDLE;
-    Features enabled;                       // what the host enabled; a subset of requirements().features
+    Features enabled;  // what the host enabled; a subset of requirements().features
 };
 
 // Lower limits than the device's, for tests and for hosts that share a device. 0 keeps the device's own.
@@ -49,8 +49,8 @@ struct LimitOverrides {
 };
 
 struct EngineOptions {
-    const ShaderCompiler* compiler = nullptr;   // null: ahead-of-time modules only
-    std::string cache_directory;                // empty: no disk cache of compiled modules
+    const ShaderCompiler* compiler = nullptr;  // null: ahead-of-time modules only
+    std::string cache_directory;               // empty: no disk cache of compiled modules
     LimitOverrides limits;
 };
 
@@ -58,27 +58,27 @@ struct EngineOptions {
 struct Capabilities {
     DeviceInfo device;
     Features features;
-    bool software = false;                  // a CPU driver: rows skeleton, addresses
+    bool software = false;  // a CPU driver: rows skeleton, addresses
     uint32_t subgroup_size = 0;
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
     uint32_t max_workgroups = 0;
     uint64_t max_storage_buffer_range = 0;
     uint64_t storage_offset_alignment = 1;
-    std::vector<std::string> reasons;       // one line a path or feature that is not available
-    std::string cache_key;                  // pipelineCacheUUID, driver version, name, subgroup size, features
+    std::vector<std::string> reasons;  // one line a path or feature that is not available
+    std::string cache_key;             // pipelineCacheUUID, driver version, name, subgroup size, features
 };
 
 struct TableBound {
     std::string name;
-    std::vector<int64_t> dims;              // upper bounds, elements
+    std::vector<int64_t> dims;  // upper bounds, elements
 };
 
 // What a plan is made for: upper bounds, types and wishes. Actual lengths, strides and values come with Args.
 struct Problem {
-    Shape max_shape;                        // heads and batch, too, are upper bounds; q_heads / kv_heads is fixed
-    int32_t head_dim = 0;                   // D, 1 to 576
-    int32_t value_dim = 0;                  // Dv; 0: D
+    Shape max_shape;        // heads and batch, too, are upper bounds; q_heads / kv_heads is fixed
+    int32_t head_dim = 0;   // D, 1 to 576
+    int32_t value_dim = 0;  // Dv; 0: D
     ElementType q_type = ElementType::f32;
     ElementType k_type = ElementType::f32;
     ElementType v_type = ElementType::f32;
@@ -88,19 +88,21 @@ struct Problem {
 
     Mask mask;
     ScoreMod score_mod;
-    std::vector<TableBound> tables;         // bounds of tables that are not captured
-    uint64_t max_tables_bytes = 0;          // room for all tables and lists in the tables buffer; 0: from bounds and captures
+    std::vector<TableBound> tables;  // bounds of tables that are not captured
+    uint64_t max_tables_bytes = 0;   // room for all tables and lists in the tables buffer; 0: from bounds and captures
 
     Path path = Path::automatic;
-    Schedule schedule = Schedule::automatic;    // automatic never picks list unless a block size is given
+    Schedule schedule = Schedule::automatic;  // automatic never picks list unless a block size is given
     Addressing addressing = Addressing::automatic;
     Skeleton skeleton = Skeleton::automatic;
-    int32_t block_q = 0;                    // of the lists that Args will carry; 0: no lists
+    int32_t block_q = 0;  // of the lists that Args will carry; 0: no lists
     int32_t block_kv = 0;
-    double max_dispatch_ms = 500.0;         // estimated time under which every dispatch is kept
+    double max_dispatch_ms = 500.0;  // estimated time under which every dispatch is kept
 };
 
-struct Strides { int64_t b = 0, h = 0, l = 0; };   // elements; the innermost stride is 1; 0 broadcasts (inputs only)
+struct Strides {
+    int64_t b = 0, h = 0, l = 0;
+};  // elements; the innermost stride is 1; 0 broadcasts (inputs only)
 
 struct ArgsInfo {
     Shape shape;
@@ -113,7 +115,7 @@ struct ArgsInfo {
 
 struct BufferRange {
     VkBuffer buffer = VK_NULL_HANDLE;
-    uint64_t offset = 0;                    // bytes
+    uint64_t offset = 0;  // bytes
     uint64_t size = VK_WHOLE_SIZE;
 };
 
@@ -123,7 +125,9 @@ struct Buffers {
     BufferRange q, k, v, o, lse, work, tables;
 };
 
-struct Slice { uint32_t index = 0, count = 1; };
+struct Slice {
+    uint32_t index = 0, count = 1;
+};
 
 class EngineImpl;
 class PlanImpl;
@@ -135,7 +139,7 @@ class Args {
   public:
     // Bytes of the tables buffer: tables and block lists, laid out for this plan. Upload write_tables' bytes to Buffers::tables.
     uint64_t tables_bytes() const;
-    void write_tables(std::span<uint8_t> bytes) const;   // exactly tables_bytes() long
+    void write_tables(std::span<uint8_t> bytes) const;  // exactly tables_bytes() long
     const ArgsImpl& impl() const { return *impl_; }
     explicit Args(std::shared_ptr<const ArgsImpl> impl) : impl_(std::move(impl)) {}
 
@@ -154,18 +158,18 @@ class Binding {
 
 // What the plan chose, in words and numbers, for reports.
 struct PlanReport {
-    std::string path;                       // "scalar"
-    std::string skeleton;                   // "rows" | "tiles"
-    std::string schedule;                   // "dense" | "interval" | "list"
-    std::string addressing;                 // "address" | "binding"
-    std::string why;                        // one sentence a choice
-    int32_t tile_q = 0;                     // rows of a tile
-    int32_t tile_kv = 0;                    // keys of a step
+    std::string path;        // "scalar"
+    std::string skeleton;    // "rows" | "tiles"
+    std::string schedule;    // "dense" | "interval" | "list"
+    std::string addressing;  // "address" | "binding"
+    std::string why;         // one sentence a choice
+    int32_t tile_q = 0;      // rows of a tile
+    int32_t tile_kv = 0;     // keys of a step
     uint64_t workspace_bytes = 0;
-    double estimated_ms = 0.0;              // of a dense mask at the upper bounds
-    uint32_t dispatches = 0;                // of an unsliced record at the upper bounds
-    std::string module;                     // where the shader came from: "ahead of time" | "disk cache" | "compiled" | "there already"
-    double compile_ms = 0.0;                // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
+    double estimated_ms = 0.0;  // of a dense mask at the upper bounds
+    uint32_t dispatches = 0;    // of an unsliced record at the upper bounds
+    std::string module;  // where the shader came from: "ahead of time" | "disk cache" | "compiled" | "there already"
+    double compile_ms = 0.0;  // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
 };
 
 class Plan {

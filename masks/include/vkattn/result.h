@@ -11,13 +11,13 @@ namespace vkattn {
 
 enum class Code : uint8_t {
     ok,
-    invalid_argument,   // the caller's value is wrong; the message names it and what would be right
-    invalid_text,       // mask or score mod text does not parse or type-check; the message has the column
-    limit_exceeded,     // a stated limit (bytes, nodes, device range) would be passed
-    unsupported,        // this device, build or path cannot do it; the message gives the reasons
-    compile_failed,     // the shader compiler refused
-    device_error,       // a Vulkan call failed; vk_result says how
-    io_error,           // a file could not be read or written
+    invalid_argument,  // the caller's value is wrong; the message names it and what would be right
+    invalid_text,      // mask or score mod text does not parse or type-check; the message has the column
+    limit_exceeded,    // a stated limit (bytes, nodes, device range) would be passed
+    unsupported,       // this device, build or path cannot do it; the message gives the reasons
+    compile_failed,    // the shader compiler refused
+    device_error,      // a Vulkan call failed; vk_result says how
+    io_error,          // a file could not be read or written
 };
 
 // `message` is one or more sentences for a person. `vk_result` is a VkResult, 0 unless code is device_error.
@@ -45,11 +45,26 @@ class [[nodiscard]] Result {
     explicit operator bool() const { return ok(); }
     const Status& status() const { return status_; }
 
-    T& operator*() & { assert(ok()); return *value_; }
-    const T& operator*() const& { assert(ok()); return *value_; }
-    T&& operator*() && { assert(ok()); return std::move(*value_); }
-    T* operator->() { assert(ok()); return &*value_; }
-    const T* operator->() const { assert(ok()); return &*value_; }
+    T& operator*() & {
+        assert(ok());
+        return *value_;
+    }
+    const T& operator*() const& {
+        assert(ok());
+        return *value_;
+    }
+    T&& operator*() && {
+        assert(ok());
+        return std::move(*value_);
+    }
+    T* operator->() {
+        assert(ok());
+        return &*value_;
+    }
+    const T* operator->() const {
+        assert(ok());
+        return &*value_;
+    }
 
   private:
     std::optional<T> value_;
