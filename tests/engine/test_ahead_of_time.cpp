@@ -13,12 +13,21 @@ TEST_SUITE_BEGIN("ahead_of_time");
 
 TEST_CASE("ahead of time: the window family without a compiler") {
     const auto engine = make_engine(VulkanContext::shared(), {}, nullptr);
-    struct Kernel { Skeleton skeleton; Addressing addressing; ElementType type; };
-    for (const Kernel kernel : {Kernel{Skeleton::rows, Addressing::address, ElementType::f32}, Kernel{Skeleton::rows, Addressing::address, ElementType::f16},
-                                Kernel{Skeleton::rows, Addressing::binding, ElementType::f32}, Kernel{Skeleton::tiles, Addressing::binding, ElementType::f32},
-                                Kernel{Skeleton::tiles, Addressing::binding, ElementType::f16}, Kernel{Skeleton::tiles, Addressing::binding, ElementType::bf16}})
-        for (const char* mask : {"full", "causal", "causal_lower_right", "window", "sliding_window", "padding", "documents_causal"}) {
-            if (kernel.addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address) continue;
+    struct Kernel {
+        Skeleton skeleton;
+        Addressing addressing;
+        ElementType type;
+    };
+    for (const Kernel kernel : {Kernel{Skeleton::rows, Addressing::address, ElementType::f32},
+                                Kernel{Skeleton::rows, Addressing::address, ElementType::f16},
+                                Kernel{Skeleton::rows, Addressing::binding, ElementType::f32},
+                                Kernel{Skeleton::tiles, Addressing::binding, ElementType::f32},
+                                Kernel{Skeleton::tiles, Addressing::binding, ElementType::f16},
+                                Kernel{Skeleton::tiles, Addressing::binding, ElementType::bf16}})
+        for (const char* mask :
+             {"full", "causal", "causal_lower_right", "window", "sliding_window", "padding", "documents_causal"}) {
+            if (kernel.addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address)
+                continue;
             AttentionCase c;
             c.mask = mask;
             c.score = std::string_view(mask) == "causal" ? "softcap" : "none";

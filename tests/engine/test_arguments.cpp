@@ -43,8 +43,10 @@ ArgsInfo good_args() {
 void check_refused(const std::string& what, const vkattn::Status& status, const std::vector<std::string>& words) {
     INFO(what << " gave: " << status.message);
     CHECK_FALSE(status.ok());
-    CHECK((status.code == Code::invalid_argument || status.code == Code::limit_exceeded || status.code == Code::unsupported || status.code == Code::invalid_text));
-    for (const std::string& word : words) CHECK_MESSAGE(status.message.find(word) != std::string::npos, "no '" << word << "' in it");
+    CHECK((status.code == Code::invalid_argument || status.code == Code::limit_exceeded ||
+           status.code == Code::unsupported || status.code == Code::invalid_text));
+    for (const std::string& word : words)
+        CHECK_MESSAGE(status.message.find(word) != std::string::npos, "no '" << word << "' in it");
 }
 
 }  // namespace
@@ -52,7 +54,11 @@ void check_refused(const std::string& what, const vkattn::Status& status, const 
 TEST_SUITE_BEGIN("arguments");
 
 TEST_CASE("problems") {
-    struct Row { const char* what; std::function<void(Problem&)> change; std::vector<std::string> words; };
+    struct Row {
+        const char* what;
+        std::function<void(Problem&)> change;
+        std::vector<std::string> words;
+    };
     const std::vector<Row> rows = {
         {"head_dim 0", [](Problem& p) { p.head_dim = 0; }, {"head_dim", "0", "576"}},
         {"head_dim 577", [](Problem& p) { p.head_dim = 577; }, {"head_dim", "577", "576"}},
@@ -68,12 +74,23 @@ TEST_CASE("problems") {
         {"block_q alone", [](Problem& p) { p.block_q = 128; }, {"block_q", "block_kv"}},
         {"negative blocks", [](Problem& p) { p.block_q = p.block_kv = -128; }, {"block_q"}},
         {"lists without blocks", [](Problem& p) { p.schedule = vkattn::Schedule::list; }, {"list", "block_q"}},
-        {"blocks that are no multiple of the tile", [](Problem& p) { p.block_q = p.block_kv = 100; }, {"block_q", "100", "tile"}},
+        {"blocks that are no multiple of the tile",
+         [](Problem& p) { p.block_q = p.block_kv = 100; },
+         {"block_q", "100", "tile"}},
         {"time cap 0", [](Problem& p) { p.max_dispatch_ms = 0.0; }, {"max_dispatch_ms"}},
-        {"time cap NaN", [](Problem& p) { p.max_dispatch_ms = std::numeric_limits<double>::quiet_NaN(); }, {"max_dispatch_ms"}},
+        {"time cap NaN",
+         [](Problem& p) { p.max_dispatch_ms = std::numeric_limits<double>::quiet_NaN(); },
+         {"max_dispatch_ms"}},
         {"no bound for a table", [](Problem& p) { p.tables.clear(); }, {"doc", "bound"}},
-        {"a broken mask", [](Problem& p) { p.mask = vkattn::Mask::broken(vkattn::error(Code::invalid_text, "the mask is broken here")); }, {"the mask is broken here"}},
-        {"a broken score mod", [](Problem& p) { p.score_mod = vkattn::ScoreMod::broken(vkattn::error(Code::invalid_text, "the score mod is broken here")); },
+        {"a broken mask",
+         [](Problem& p) {
+             p.mask = vkattn::Mask::broken(vkattn::error(Code::invalid_text, "the mask is broken here"));
+         },
+         {"the mask is broken here"}},
+        {"a broken score mod",
+         [](Problem& p) {
+             p.score_mod = vkattn::ScoreMod::broken(vkattn::error(Code::invalid_text, "the score mod is broken here"));
+         },
          {"the score mod is broken here"}},
     };
     for (const Row& row : rows) {
@@ -89,7 +106,11 @@ TEST_CASE("problems") {
 TEST_CASE("args") {
     auto plan = shared_engine().plan(good_problem());
     REQUIRE_MESSAGE(plan.ok(), plan.status().message);
-    struct Row { const char* what; std::function<void(ArgsInfo&)> change; std::vector<std::string> words; };
+    struct Row {
+        const char* what;
+        std::function<void(ArgsInfo&)> change;
+        std::vector<std::string> words;
+    };
     const std::vector<Row> rows = {
         {"batch above the bound", [](ArgsInfo& a) { a.shape.batch = 3; }, {"batch", "3", "2"}},
         {"q_heads above the bound", [](ArgsInfo& a) { a.shape.q_heads = 8; }, {"q_heads", "8", "4"}},
@@ -99,23 +120,57 @@ TEST_CASE("args") {
         {"kv_len -1", [](ArgsInfo& a) { a.shape.kv_len = -1; }, {"kv_len", "-1"}},
         {"heads that do not divide", [](ArgsInfo& a) { a.shape.q_heads = 3; }, {"3", "2", "heads"}},
         {"batch 0", [](ArgsInfo& a) { a.shape.batch = 0; }, {"batch"}},
-        {"negative stride", [](ArgsInfo& a) { a.q = Strides{-64, 16, 64}; }, {"q", "-64"}},
-        {"a stride beyond 32 bits", [](ArgsInfo& a) { a.v = Strides{1ll << 33, 16, 64}; }, {"v", "8589934592"}},
-        {"a stride that is no multiple of four", [](ArgsInfo& a) { a.k = Strides{4096, 1024, 18}; }, {"k", "18", "k_aligned"}},
-        {"o broadcast", [](ArgsInfo& a) { a.o = Strides{0, 1600, 16}; }, {"o", "overlap"}},
-        {"rows of o that overlap", [](ArgsInfo& a) { a.o = Strides{8192, 2048, 12}; }, {"o", "overlap"}},
-        {"heads of o that overlap", [](ArgsInfo& a) { a.o = Strides{8192, 800, 16}; }, {"o", "overlap"}},
+        {"negative stride",
+         [](ArgsInfo& a) {
+             a.q = Strides{-64, 16, 64};
+         },
+         {"q", "-64"}},
+        {"a stride beyond 32 bits",
+         [](ArgsInfo& a) {
+             a.v = Strides{1ll << 33, 16, 64};
+         },
+         {"v", "8589934592"}},
+        {"a stride that is no multiple of four",
+         [](ArgsInfo& a) {
+             a.k = Strides{4096, 1024, 18};
+         },
+         {"k", "18", "k_aligned"}},
+        {"o broadcast",
+         [](ArgsInfo& a) {
+             a.o = Strides{0, 1600, 16};
+         },
+         {"o", "overlap"}},
+        {"rows of o that overlap",
+         [](ArgsInfo& a) {
+             a.o = Strides{8192, 2048, 12};
+         },
+         {"o", "overlap"}},
+        {"heads of o that overlap",
+         [](ArgsInfo& a) {
+             a.o = Strides{8192, 800, 16};
+         },
+         {"o", "overlap"}},
         {"scale NaN", [](ArgsInfo& a) { a.scale = std::numeric_limits<float>::quiet_NaN(); }, {"scale"}},
         {"scale infinite", [](ArgsInfo& a) { a.scale = std::numeric_limits<float>::infinity(); }, {"scale"}},
         {"no value for w", [](ArgsInfo& a) { a.bindings.scalars.clear(); }, {"w"}},
         {"a float for an integer", [](ArgsInfo& a) { a.bindings.scalars["w"] = 1.5f; }, {"w"}},
         {"no table", [](ArgsInfo& a) { a.bindings.tables.clear(); }, {"doc"}},
         {"a null table", [](ArgsInfo& a) { a.bindings.tables["doc"] = nullptr; }, {"doc"}},
-        {"a table of floats for integers", [](ArgsInfo& a) { a.bindings.tables["doc"] = f32_table({120}, std::vector<float>(120, 1.0f)); }, {"doc"}},
-        {"a table of two dimensions", [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({12, 10}, std::vector<int32_t>(120, 1)); }, {"doc"}},
-        {"a table that is shorter than it says", [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({120}, std::vector<int32_t>(119, 1)); }, {"doc", "119"}},
+        {"a table of floats for integers",
+         [](ArgsInfo& a) { a.bindings.tables["doc"] = f32_table({120}, std::vector<float>(120, 1.0f)); },
+         {"doc"}},
+        {"a table of two dimensions",
+         [](ArgsInfo& a) {
+             a.bindings.tables["doc"] = i32_table({12, 10}, std::vector<int32_t>(120, 1));
+         },
+         {"doc"}},
+        {"a table that is shorter than it says",
+         [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({120}, std::vector<int32_t>(119, 1)); },
+         {"doc", "119"}},
         {"an empty table", [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({0}, {}); }, {"doc"}},
-        {"a table beyond its bound", [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({1200}, std::vector<int32_t>(1200, 1)); }, {"4800", "512"}},
+        {"a table beyond its bound",
+         [](ArgsInfo& a) { a.bindings.tables["doc"] = i32_table({1200}, std::vector<int32_t>(1200, 1)); },
+         {"4800", "512"}},
     };
     for (const Row& row : rows) {
         ArgsInfo info = good_args();
@@ -204,8 +259,8 @@ TEST_CASE("buffers") {
         info.write_lse = true;
         auto args = plan->make_args(info);
         REQUIRE(args.ok());
-        const DeviceBuffer q(context, 65536), k(context, 65536), v(context, 65536), o(context, 65536), lse(context, 16384), work(context, plan->workspace_bytes() + 4096),
-            tables(context, 4096);
+        const DeviceBuffer q(context, 65536), k(context, 65536), v(context, 65536), o(context, 65536),
+            lse(context, 16384), work(context, plan->workspace_bytes() + 4096), tables(context, 4096);
         Buffers good;
         good.q.buffer = q.handle;
         good.k.buffer = k.handle;
@@ -214,7 +269,11 @@ TEST_CASE("buffers") {
         good.lse.buffer = lse.handle;
         good.work.buffer = work.handle;
         good.tables.buffer = tables.handle;
-        struct Row { const char* what; std::function<void(Buffers&)> change; std::vector<std::string> words; };
+        struct Row {
+            const char* what;
+            std::function<void(Buffers&)> change;
+            std::vector<std::string> words;
+        };
         const std::vector<Row> rows = {
             {"no q", [](Buffers& b) { b.q = {}; }, {"q"}},
             {"no k", [](Buffers& b) { b.k = {}; }, {"k"}},
@@ -264,12 +323,18 @@ TEST_CASE("hosts") {
     good.device = context.device;
     good.get_instance_proc_addr = spy_get_instance_proc_addr;
     good.enabled = context.enabled;
-    struct Row { const char* what; std::function<void(vkattn::HostDevice&)> change; std::vector<std::string> words; };
+    struct Row {
+        const char* what;
+        std::function<void(vkattn::HostDevice&)> change;
+        std::vector<std::string> words;
+    };
     const std::vector<Row> rows = {
         {"no instance", [](vkattn::HostDevice& h) { h.instance = VK_NULL_HANDLE; }, {"VkInstance"}},
         {"no physical device", [](vkattn::HostDevice& h) { h.physical_device = VK_NULL_HANDLE; }, {"physical"}},
         {"no device", [](vkattn::HostDevice& h) { h.device = VK_NULL_HANDLE; }, {"device"}},
-        {"no function pointer", [](vkattn::HostDevice& h) { h.get_instance_proc_addr = nullptr; }, {"vkGetInstanceProcAddr"}},
+        {"no function pointer",
+         [](vkattn::HostDevice& h) { h.get_instance_proc_addr = nullptr; },
+         {"vkGetInstanceProcAddr"}},
         {"a struct of another version", [](vkattn::HostDevice& h) { h.struct_size = 8; }, {"struct_size"}},
     };
     for (const Row& row : rows) {
@@ -291,7 +356,9 @@ TEST_CASE("without a compiler a mask of the caller's own is refused with the way
     auto engine = vkattn::Engine::create(host);
     REQUIRE_MESSAGE(engine.ok(), engine.status().message);
     Problem problem = good_problem();
-    problem.mask = vkattn::trace_mask([](vkattn::Index b, vkattn::Index h, vkattn::Index q, vkattn::Index kv) { return (q * 31 + kv * 17 + b + h) % 7 == 3; });
+    problem.mask = vkattn::trace_mask([](vkattn::Index b, vkattn::Index h, vkattn::Index q, vkattn::Index kv) {
+        return (q * 31 + kv * 17 + b + h) % 7 == 3;
+    });
     auto plan = (*engine)->plan(problem);
     check_refused("no compiler", plan.ok() ? vkattn::Status{} : plan.status(), {"compiler"});
 }

@@ -38,7 +38,8 @@ TEST_CASE("two runs give the same bits") {
     for (const AttentionCase& c : cases()) {
         const Inputs inputs = make_inputs(c);
         const RunResult first = run(c, inputs);
-        for (int i = 0; i < 3; i++) CHECK_MESSAGE(same_bits(first, run(c, inputs)), replay_line(c, VulkanContext::shared()));
+        for (int i = 0; i < 3; i++)
+            CHECK_MESSAGE(same_bits(first, run(c, inputs)), replay_line(c, VulkanContext::shared()));
     }
 }
 

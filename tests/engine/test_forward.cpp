@@ -17,18 +17,24 @@ using vkattn::Skeleton;
 
 namespace {
 
-constexpr std::string_view masks[] = {"full",          "causal",           "causal_lower_right", "window",      "sliding_window",
-                                      "prefix_lengths", "padding",          "documents_causal",   "dilated",     "documents_shuffled",
-                                      "natten",         "global_tokens",    "head_windows",       "wrong_index"};
+constexpr std::string_view masks[] = {
+    "full",           "causal",        "causal_lower_right", "window",     "sliding_window",
+    "prefix_lengths", "padding",       "documents_causal",   "dilated",    "documents_shuffled",
+    "natten",         "global_tokens", "head_windows",       "wrong_index"};
 constexpr std::string_view scores[] = {"none", "alibi", "softcap", "relative_bias", "dense_bias", "identify"};
 
-struct Types { ElementType q, k, v, o; };
+struct Types {
+    ElementType q, k, v, o;
+};
 constexpr ElementType f32 = ElementType::f32, f16 = ElementType::f16, bf16 = ElementType::bf16;
-constexpr Types types[] = {{f32, f32, f32, f32}, {f16, f16, f16, f16}, {bf16, bf16, bf16, bf16},
+constexpr Types types[] = {{f32, f32, f32, f32},  {f16, f16, f16, f16},   {bf16, bf16, bf16, bf16},
                            {f32, f16, bf16, f16}, {f16, bf16, f32, bf16}, {bf16, f32, f16, f32}};
 
-struct Dims { int32_t d, dv; };
-constexpr Dims dims[] = {{1, 1}, {8, 8}, {15, 15}, {40, 40}, {64, 64}, {72, 72}, {80, 80}, {96, 96}, {128, 128}, {192, 128}, {256, 256}, {576, 512}};
+struct Dims {
+    int32_t d, dv;
+};
+constexpr Dims dims[] = {{1, 1},   {8, 8},   {15, 15},   {40, 40},   {64, 64},   {72, 72},
+                         {80, 80}, {96, 96}, {128, 128}, {192, 128}, {256, 256}, {576, 512}};
 
 constexpr Schedule schedules[] = {Schedule::dense, Schedule::interval, Schedule::list};
 constexpr Skeleton skeletons[] = {Skeleton::rows, Skeleton::tiles};
@@ -36,16 +42,26 @@ constexpr Addressing addressings[] = {Addressing::address, Addressing::binding};
 
 // Skeleton and flavour are one axis: lavapipe compiles the rows skeleton through descriptors in time that grows with the square of
 // D (22 s at 256), so that combination, which only devices without addresses use, stays at small dims in the everyday table.
-struct Kernel { Skeleton skeleton; Addressing addressing; };
-constexpr Kernel kernels[] = {{Skeleton::rows, Addressing::address}, {Skeleton::rows, Addressing::binding},
-                              {Skeleton::tiles, Addressing::address}, {Skeleton::tiles, Addressing::binding}};
+struct Kernel {
+    Skeleton skeleton;
+    Addressing addressing;
+};
+constexpr Kernel kernels[] = {{Skeleton::rows, Addressing::address},
+                              {Skeleton::rows, Addressing::binding},
+                              {Skeleton::tiles, Addressing::address},
+                              {Skeleton::tiles, Addressing::binding}};
 constexpr int32_t slow_kernel = 1, slow_from_dim = 72;
 
 enum PipelineAxis : size_t { axis_mask, axis_score, axis_types, axis_dims, axis_schedule, axis_kernel, axis_odd };
 
-struct Lengths { int32_t q, kv; };
-constexpr Lengths lengths[] = {{1, 1}, {63, 65}, {64, 64}, {65, 127}, {127, 129}, {128, 130}, {5, 131}, {1, 257}, {130, 66}};
-struct Heads { int32_t b, hq, hkv; };
+struct Lengths {
+    int32_t q, kv;
+};
+constexpr Lengths lengths[] = {{1, 1},     {63, 65}, {64, 64}, {65, 127}, {127, 129},
+                               {128, 130}, {5, 131}, {1, 257}, {130, 66}};
+struct Heads {
+    int32_t b, hq, hkv;
+};
 constexpr Heads heads[] = {{1, 1, 1}, {2, 2, 1}, {1, 6, 2}, {2, 3, 3}, {1, 8, 1}};
 constexpr Layout layouts[] = {Layout::bhld, Layout::blhd, Layout::packed, Layout::broadcast, Layout::padded};
 constexpr int32_t slice_counts[] = {1, 3};
@@ -57,17 +73,21 @@ Addressing offered(Addressing addressing) {
 }
 
 template <class T, size_t n>
-int32_t count(const T (&)[n]) { return static_cast<int32_t>(n); }
+int32_t count(const T (&)[n]) {
+    return static_cast<int32_t>(n);
+}
 
 std::vector<std::vector<int32_t>> pipeline_table() {
     PairwiseOptions options;
     options.allowed = [](size_t i, int32_t x, size_t j, int32_t y) {
-        if (i == axis_mask && j == axis_schedule) return schedules[y] != Schedule::interval || mask_entry(masks[x]).interval;
+        if (i == axis_mask && j == axis_schedule)
+            return schedules[y] != Schedule::interval || mask_entry(masks[x]).interval;
         return !(i == axis_dims && j == axis_kernel && y == slow_kernel && dims[x].d >= slow_from_dim);
     };
     // The head dim and the hooks meet nowhere in the kernels; their 180 pairs would double the pipelines. The long campaign has them.
     options.free_pairs = {{axis_mask, axis_dims}, {axis_score, axis_dims}};
-    return pairwise_table({count(masks), count(scores), count(types), count(dims), count(schedules), count(kernels), 4}, options);
+    return pairwise_table({count(masks), count(scores), count(types), count(dims), count(schedules), count(kernels), 4},
+                          options);
 }
 
 std::vector<std::vector<int32_t>> call_table() {
@@ -108,7 +128,9 @@ TEST_CASE("forward: a pairwise table against float64") {
     const auto calls = call_table();
     const uint64_t before = shared_engine().pipelines_created();
     for (size_t row = 0; row < pipelines.size(); row++)
-        for (size_t n = 0; n < 2; n++) run_and_check(make_case(pipelines[row], calls[(row + n * pipelines.size()) % calls.size()], 100 * row + n + 1));
+        for (size_t n = 0; n < 2; n++)
+            run_and_check(
+                make_case(pipelines[row], calls[(row + n * pipelines.size()) % calls.size()], 100 * row + n + 1));
     const uint64_t made = shared_engine().pipelines_created() - before;
     MESSAGE(pipelines.size() << " rows, " << calls.size() << " calls, " << made << " pipelines");
     CHECK(made <= 150);
@@ -143,7 +165,7 @@ TEST_CASE("forward: without lse the buffer stays untouched and o is the same") {
     options.write_lse = false;
     const RunResult without = run(c, inputs, options);
     CHECK(with.o.at == without.o.at);
-    for (float x : without.lse) CHECK(std::isnan(x));       // the guard pattern
+    for (float x : without.lse) CHECK(std::isnan(x));  // the guard pattern
 }
 
 TEST_SUITE_END();
@@ -161,7 +183,9 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
                 c.skeleton = skeleton;
                 c.addressing = offered(addressing);
                 c.schedule = schedule;
-                c.mask = schedule == Schedule::interval ? "window" : schedule == Schedule::list ? "documents_causal" : "wrong_index";
+                c.mask = schedule == Schedule::interval ? "window"
+                         : schedule == Schedule::list   ? "documents_causal"
+                                                        : "wrong_index";
                 c.score = schedule == Schedule::list ? "softcap" : "none";
                 c.shape = {2, 3, 1, 67, 74};
                 c.head_dim = c.value_dim = schedule == Schedule::dense ? 15 : 40;
@@ -200,8 +224,8 @@ TEST_CASE("long: random cases over every axis" * doctest::skip(std::getenv("VKAT
     const auto pick = [](Random& random, const auto& axis) { return random.below(count(axis)); };
     for (uint64_t seed = first; seed < first + 2000; seed++) {
         Random random(seed);
-        AttentionCase c = make_case({pick(random, masks), pick(random, scores), 0, pick(random, dims), pick(random, schedules), pick(random, kernels),
-                                     random.below(4)},
+        AttentionCase c = make_case({pick(random, masks), pick(random, scores), 0, pick(random, dims),
+                                     pick(random, schedules), pick(random, kernels), random.below(4)},
                                     {0, pick(random, heads), pick(random, layouts), 0, pick(random, blocks)}, seed);
         c.q_type = static_cast<ElementType>(random.below(3));
         c.k_type = static_cast<ElementType>(random.below(3));

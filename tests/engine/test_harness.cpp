@@ -28,10 +28,11 @@ TEST_CASE("the validation layer sees a missing barrier between two dispatches, a
     CHECK_MESSAGE(context.messages().empty(), context.message_text());
     context.clear_messages();
 
-    for (int i = 0; i < 15; i++) two.run(false);        // more often than the layer's default limit of ten messages
+    for (int i = 0; i < 15; i++) two.run(false);  // more often than the layer's default limit of ten messages
     CHECK(context.messages().size() >= 15);
     bool hazard = false;
-    for (const ValidationMessage& message : context.messages()) hazard = hazard || (message.error && message.text.find("SYNC-HAZARD") != std::string::npos);
+    for (const ValidationMessage& message : context.messages())
+        hazard = hazard || (message.error && message.text.find("SYNC-HAZARD") != std::string::npos);
     CHECK(hazard);
     context.clear_messages();
 }
@@ -41,7 +42,7 @@ TEST_CASE("guards: a write outside of the tensor is found, one inside is not") {
     const Values shape(2, 3, 5, 7);
     Placement placement;
     placement.first = static_cast<int64_t>(guard_bytes / 4);
-    placement.strides = {3 * 5 * 8, 5 * 8, 8};          // one element of gap after each row
+    placement.strides = {3 * 5 * 8, 5 * 8, 8};  // one element of gap after each row
     const uint64_t bytes = guard_bytes + 2 * 3 * 5 * 8 * 4 + guard_bytes;
     for (uint64_t at = 0; at < bytes; at += 4) {
         GuardedBuffer guarded(context, bytes);
@@ -51,14 +52,15 @@ TEST_CASE("guards: a write outside of the tensor is found, one inside is not") {
         std::memset(guarded.buffer.data + at, 0, 4);
         const bool inside = at >= guard_bytes && at < bytes - guard_bytes && (at - guard_bytes) / 4 % 8 != 7;
         CHECK(guarded.damage("o").empty() == inside);
-        if (at == guard_bytes) at = bytes - guard_bytes - 64;   // both ends and the gaps near them are enough
+        if (at == guard_bytes) at = bytes - guard_bytes - 64;  // both ends and the gaps near them are enough
     }
 }
 
 TEST_CASE("guards are NaN in every type") {
     uint8_t bytes[4];
     for (uint64_t i = 0; i < 4; i++) bytes[i] = guard_byte(guard_bytes + i);
-    for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) CHECK(std::isnan(load_element(type, bytes)));
+    for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16})
+        CHECK(std::isnan(load_element(type, bytes)));
 }
 
 TEST_CASE("16-bit floats: every f16 and bf16 value survives, halves round to even") {
@@ -171,7 +173,8 @@ Sound sound_result(const char* mask, ElementType o_type = ElementType::f32) {
     reference.mask = s.inputs.keep;
     reference.run();
     s.result.o = Values(2, 4, 33, 12);
-    for (size_t i = 0; i < reference.o.size(); i++) s.result.o.at[i] = rounded(o_type, static_cast<float>(reference.o[i]));
+    for (size_t i = 0; i < reference.o.size(); i++)
+        s.result.o.at[i] = rounded(o_type, static_cast<float>(reference.o[i]));
     for (double x : reference.lse) s.result.lse.push_back(static_cast<float>(x));
     return s;
 }
@@ -212,13 +215,16 @@ TEST_CASE("comparison: an lse of another row fails" * doctest::should_fail()) {
 
 TEST_CASE("comparison: swapped heads fail" * doctest::should_fail()) {
     Sound s = sound_result("full");
-    for (int32_t q = 0; q < 33; q++) std::swap_ranges(s.result.o.row(0, 0, q), s.result.o.row(0, 0, q) + 12, s.result.o.row(0, 1, q));
+    for (int32_t q = 0; q < 33; q++)
+        std::swap_ranges(s.result.o.row(0, 0, q), s.result.o.row(0, 0, q) + 12, s.result.o.row(0, 1, q));
     check_result(s.c, s.inputs, s.result);
 }
 
 TEST_CASE("comparison: one key too many in one row fails" * doctest::should_fail()) {
     Sound s = sound_result("causal");
-    s.inputs.keep = [](int32_t b, int32_t h, int32_t q, int32_t kv) { return kv <= q || (b == 1 && h == 1 && q == 30 && kv == 31); };
+    s.inputs.keep = [](int32_t b, int32_t h, int32_t q, int32_t kv) {
+        return kv <= q || (b == 1 && h == 1 && q == 30 && kv == 31);
+    };
     for (int32_t d = 0; d < 16; d++) s.inputs.k.row(1, 0, 31)[d] = 0.5f;
     for (int32_t d = 0; d < 12; d++) s.inputs.v.row(1, 0, 31)[d] = 1.5f;
     check_result(s.c, s.inputs, s.result);

@@ -32,20 +32,22 @@ TEST_CASE("a descriptor range of 2^20 bytes and 7 workgroups a dispatch give the
                 c.skeleton = skeleton;
                 c.schedule = schedule;
                 c.layout = layout;
-                c.shape = {3, 4, 2, 400, 520};          // q, k and o are 1.2 to 1.6 MB, one head 100 to 266 KB
+                c.shape = {3, 4, 2, 400, 520};  // q, k and o are 1.2 to 1.6 MB, one head 100 to 266 KB
                 c.head_dim = c.value_dim = 64;
                 c.q_type = ElementType::f32;
                 c.v_type = ElementType::f16;
                 const Inputs inputs = make_inputs(c);
                 const RunResult whole = run(c, inputs);
                 for (Addressing addressing : {Addressing::address, Addressing::binding}) {
-                    if (addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address) continue;
+                    if (addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address)
+                        continue;
                     c.addressing = addressing;
                     for (uint32_t slices : {1u, 3u}) {
                         c.slices = slices;
                         RunOptions options;
                         options.engine = limited.get();
-                        options.expect_refusal = addressing == Addressing::binding && layout == Layout::blhd;   // a head spans the whole entry
+                        options.expect_refusal = addressing == Addressing::binding &&
+                                                 layout == Layout::blhd;  // a head spans the whole entry
                         const RunResult parts = run(c, inputs, options);
                         INFO(replay_line(c, VulkanContext::shared()));
                         if (!parts.ran()) continue;
@@ -73,7 +75,9 @@ TEST_CASE("one head beyond the descriptor range is refused with the sizes, and a
 }
 
 TEST_CASE("little shared memory and few invocations: right, or refused with a reason") {
-    struct Small { uint32_t shared_bytes, invocations; };
+    struct Small {
+        uint32_t shared_bytes, invocations;
+    };
     for (const Small small : {Small{16384, 128}, Small{8192, 64}, Small{1024, 32}, Small{64, 8}}) {
         vkattn::LimitOverrides limits;
         limits.max_shared_bytes = small.shared_bytes;
@@ -88,7 +92,8 @@ TEST_CASE("little shared memory and few invocations: right, or refused with a re
                 c.head_dim = c.value_dim = d;
                 RunOptions options;
                 options.engine = limited.get();
-                options.expect_refusal = small.shared_bytes < 16384 || small.invocations < 128;     // Vulkan's minima must do
+                options.expect_refusal =
+                    small.shared_bytes < 16384 || small.invocations < 128;  // Vulkan's minima must do
                 const Inputs inputs = make_inputs(c);
                 const RunResult result = run(c, inputs, options);
                 if (result.ran()) check_result(c, inputs, result, options);
@@ -116,10 +121,15 @@ TEST_CASE("huge strides: small tensors spread over nearly 4 GiB") {
         MESSAGE("not on this device: " << k_memory.why_not << o_memory.why_not);
         return;
     }
-    struct Spread { const char* what; vkattn::Strides strides; };
+    struct Spread {
+        const char* what;
+        vkattn::Strides strides;
+    };
     // 2 x 2 heads x 20 rows of f32: batch entries, heads or rows beyond 2^31 bytes and near 2^30 elements.
-    for (const Spread& spread : {Spread{"batch", {(1ll << 29) + 256, 20 * 64, 64}}, Spread{"heads", {2 * 20 * 64, (1ll << 29) + 4096, 64}},
-                                 Spread{"rows", {256, 64, (1ll << 25) + 512}}, Spread{"batch and heads", {(1ll << 29) + 256, (1ll << 28) + 4096, 64}}})
+    for (const Spread& spread :
+         {Spread{"batch", {(1ll << 29) + 256, 20 * 64, 64}}, Spread{"heads", {2 * 20 * 64, (1ll << 29) + 4096, 64}},
+          Spread{"rows", {256, 64, (1ll << 25) + 512}},
+          Spread{"batch and heads", {(1ll << 29) + 256, (1ll << 28) + 4096, 64}}})
         for (Skeleton skeleton : skeletons)
             for (Addressing addressing : {Addressing::address, Addressing::binding})
                 for (uint32_t slices : {1u, 2u}) {

@@ -16,10 +16,10 @@ TEST_CASE("values, lengths, tables, strides and scales create no pipeline") {
         c.mask = "sliding_window";
         c.score = "softcap";
         c.shape = {1, 2, 1, 70, 90};
-        run_and_check(c);                                   // the pipeline is made here at the latest
+        run_and_check(c);  // the pipeline is made here at the latest
         const uint64_t before = shared_engine().pipelines_created();
         CHECK(before > 0);
-        for (uint64_t seed = 2; seed < 6; seed++) {         // another window, another cap: literals in both
+        for (uint64_t seed = 2; seed < 6; seed++) {  // another window, another cap: literals in both
             c.seed = seed;
             run_and_check(c);
         }
@@ -40,7 +40,7 @@ TEST_CASE("values, lengths, tables, strides and scales create no pipeline") {
         run_and_check(c);
         CHECK(shared_engine().pipelines_created() == before);
 
-        c.head_dim = c.value_dim = 32;                      // the control: a head dim does make one
+        c.head_dim = c.value_dim = 32;  // the control: a head dim does make one
         run_and_check(c);
         CHECK(shared_engine().pipelines_created() == before + 1);
     }

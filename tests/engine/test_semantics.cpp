@@ -53,7 +53,8 @@ TEST_CASE("poison: NaN and infinity reach only the rows that attend to them") {
 TEST_CASE("poison: one bad V row in the middle of a causal tile, in 16-bit types") {
     for (Skeleton skeleton : skeletons)
         for (ElementType type : {ElementType::f16, ElementType::bf16})
-            for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+            for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity()}) {
                 AttentionCase c = small("causal", skeleton, Schedule::automatic);
                 c.shape = {1, 1, 1, 128, 128};
                 c.q_type = c.k_type = c.v_type = c.o_type = type;
@@ -87,7 +88,8 @@ TEST_CASE("no keys at all: k and v are null, o is 0, lse -inf") {
         for (Schedule schedule : {Schedule::dense, Schedule::interval, Schedule::list})
             for (Addressing addressing : {Addressing::address, Addressing::binding}) {
                 AttentionCase c = small("causal", skeleton, schedule);
-                if (addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address) continue;
+                if (addressing == Addressing::address && !VulkanContext::shared().enabled.buffer_device_address)
+                    continue;
                 c.addressing = addressing;
                 c.shape.kv_len = 0;
                 const RunResult result = run_and_check(c);
@@ -125,7 +127,7 @@ TEST_CASE("an infinite score by the inputs: q and k of 1e30") {
         c.shape = {1, 1, 1, 40, 40};
         Inputs inputs = make_inputs(c);
         inputs.q.row(0, 0, 20)[3] = 1e30f;
-        inputs.k.row(0, 0, 5)[3] = 1e30f;       // q . k overflows to +inf for row 20 alone
+        inputs.k.row(0, 0, 5)[3] = 1e30f;  // q . k overflows to +inf for row 20 alone
         const RunResult result = run(c, inputs);
         for (int32_t q = 0; q < 40 && result.ran(); q++) {
             INFO(replay_line(c, VulkanContext::shared()) << " row " << q);
@@ -162,9 +164,10 @@ TEST_CASE("hand-made lists: full blocks skip the mask, partial blocks apply it, 
             for (int32_t row = 0; row < list.batch * list.heads * list.rows(); row++) {
                 int last_kind = 0;
                 for (int32_t column = 0; column < list.columns(); column++) {
-                    const int kind = random.below(3);               // empty, partial, full
+                    const int kind = random.below(3);  // empty, partial, full
                     if (kind != 0 && kind == last_kind) list.runs.back().n_blocks++;
-                    if (kind != 0 && kind != last_kind) list.runs.push_back({static_cast<uint32_t>(column) | (kind == 2 ? 1u << 31 : 0u), 1});
+                    if (kind != 0 && kind != last_kind)
+                        list.runs.push_back({static_cast<uint32_t>(column) | (kind == 2 ? 1u << 31 : 0u), 1});
                     last_kind = kind;
                 }
                 list.row_offsets.push_back(static_cast<uint32_t>(list.runs.size()));
@@ -172,7 +175,8 @@ TEST_CASE("hand-made lists: full blocks skip the mask, partial blocks apply it, 
             REQUIRE_MESSAGE(vkattn::check(list).ok(), vkattn::check(list).message);
             inputs.list = list;
             inputs.keep = [list, mask = inputs.mask.keep](int32_t b, int32_t h, int32_t q, int32_t kv) {
-                const vkattn::BlockKind kind = list.kind(list.batch == 1 ? 0 : b, list.heads == 1 ? 0 : h, q / 64, kv / 64);
+                const vkattn::BlockKind kind =
+                    list.kind(list.batch == 1 ? 0 : b, list.heads == 1 ? 0 : h, q / 64, kv / 64);
                 return kind == vkattn::BlockKind::full || (kind == vkattn::BlockKind::partial && mask(b, h, q, kv));
             };
             // The poison was laid for the mask alone.
@@ -197,7 +201,7 @@ TEST_CASE("a ragged full block is clamped by the lengths of the call") {
             REQUIRE(list.ok());
             inputs.list = *list;
             RunOptions options;
-            options.expect_refusal = true;      // refusing lists of another shape is right as well
+            options.expect_refusal = true;  // refusing lists of another shape is right as well
             const RunResult result = run(c, inputs, options);
             if (result.ran()) check_result(c, inputs, result);
         }

@@ -15,23 +15,24 @@ TEST_CASE("every internal barrier is needed: dropped in turn, each is seen") {
         AttentionCase c;
         c.mask = "causal";
         c.skeleton = skeleton;
-        c.addressing = Addressing::binding;         // the layer follows descriptors, not addresses
+        c.addressing = Addressing::binding;  // the layer follows descriptors, not addresses
         c.shape = {1, 2, 1, 200, 200};
-        c.slices = 2;                               // the second record reuses the workspace of the first
+        c.slices = 2;  // the second record reuses the workspace of the first
         const Inputs inputs = make_inputs(c);
         RunOptions options;
-        options.max_dispatch_ms = 1e-6;             // several dispatches a record
+        options.max_dispatch_ms = 1e-6;  // several dispatches a record
         const RunResult whole = run(c, inputs, options);
         check_result(c, inputs, whole, options);
         CHECK(whole.log.dispatches >= 4);
-        const uint32_t barriers = (whole.log.barriers + 1) / 2;     // of the larger slice
+        const uint32_t barriers = (whole.log.barriers + 1) / 2;  // of the larger slice
         CHECK(barriers >= 3);
         for (uint32_t i = 0; i < barriers; i++) {
             INFO("barrier " << i << " of " << barriers << "; " << replay_line(c, VulkanContext::shared()));
             options.drop_barrier = static_cast<int32_t>(i);
             const RunResult broken = run(c, inputs, options);
             bool hazard = false;
-            for (const ValidationMessage& message : broken.messages) hazard = hazard || (message.error && message.text.find("SYNC-HAZARD") != std::string::npos);
+            for (const ValidationMessage& message : broken.messages)
+                hazard = hazard || (message.error && message.text.find("SYNC-HAZARD") != std::string::npos);
             CHECK(hazard);
         }
     }
@@ -76,7 +77,7 @@ TEST_CASE("engines leave nothing behind: host allocations are balanced") {
         RunOptions options;
         options.engine = engine.get();
         run_and_check(c, options);
-        CHECK(live_host_allocations() > before);    // the callbacks are used at all
+        CHECK(live_host_allocations() > before);  // the callbacks are used at all
     }
     CHECK(live_host_allocations() == before);
     CHECK_MESSAGE(context.messages().empty(), context.message_text());

@@ -38,7 +38,9 @@ struct Reader {
         used = used || field == name;
         return field == name;
     }
-    void operator()(std::string_view field, std::string& out) { if (mine(field)) out = std::string(value); }
+    void operator()(std::string_view field, std::string& out) {
+        if (mine(field)) out = std::string(value);
+    }
     template <class Int>
     void operator()(std::string_view field, Int& out) {
         if (mine(field)) out = static_cast<Int>(std::strtoull(std::string(value).c_str(), nullptr, 10));

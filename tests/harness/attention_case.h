@@ -30,8 +30,8 @@ struct AttentionCase {
     // What makes a pipeline.
     std::string mask = "full";
     std::string score = "none";
-    vkattn::ElementType q_type = vkattn::ElementType::f32, k_type = vkattn::ElementType::f32, v_type = vkattn::ElementType::f32,
-                        o_type = vkattn::ElementType::f32;
+    vkattn::ElementType q_type = vkattn::ElementType::f32, k_type = vkattn::ElementType::f32,
+                        v_type = vkattn::ElementType::f32, o_type = vkattn::ElementType::f32;
     int32_t head_dim = 64, value_dim = 64;
     vkattn::Schedule schedule = vkattn::Schedule::automatic;
     vkattn::Skeleton skeleton = vkattn::Skeleton::automatic;
@@ -40,7 +40,7 @@ struct AttentionCase {
     vkattn::Shape shape{1, 1, 1, 64, 64};
     Layout layout = Layout::bhld;
     Poison poison = Poison::unattended;
-    int32_t block_q = 0, block_kv = 0;      // 0: 128 x 128 when the schedule is list
+    int32_t block_q = 0, block_kv = 0;  // 0: 128 x 128 when the schedule is list
     uint32_t slices = 1;
     uint64_t seed = 1;
 };

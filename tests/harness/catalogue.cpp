@@ -29,13 +29,15 @@ MaskUse causal(const Shape&, uint64_t) {
 
 MaskUse causal_lower_right(const Shape& s, uint64_t) {
     const int32_t shift = s.kv_len - s.q_len;
-    return {vkattn::causal_lower_right(), {}, [shift](int32_t, int32_t, int32_t q, int32_t kv) { return kv - q <= shift; }};
+    return {
+        vkattn::causal_lower_right(), {}, [shift](int32_t, int32_t, int32_t q, int32_t kv) { return kv - q <= shift; }};
 }
 
 MaskUse window(const Shape& s, uint64_t seed) {
     Random random(seed);
     MaskUse use;
-    const int32_t left = random.between(0, at_least_one(s.q_len / 2)), right = random.between(0, at_least_one(s.kv_len / 3));
+    const int32_t left = random.between(0, at_least_one(s.q_len / 2)),
+                  right = random.between(0, at_least_one(s.kv_len / 3));
     use.mask = vkattn::window(param("left"), param("right"));
     use.bindings.scalars["left"] = left;
     use.bindings.scalars["right"] = right;
@@ -45,7 +47,8 @@ MaskUse window(const Shape& s, uint64_t seed) {
 
 MaskUse sliding_window(const Shape& s, uint64_t seed) {
     const int32_t w = Random(seed).between(0, at_least_one(s.kv_len / 2));
-    return {vkattn::sliding_window(w), {}, [w](int32_t, int32_t, int32_t q, int32_t kv) { return kv <= q && q <= kv + w; }};
+    return {
+        vkattn::sliding_window(w), {}, [w](int32_t, int32_t, int32_t q, int32_t kv) { return kv <= q && q <= kv + w; }};
 }
 
 MaskUse prefix_lengths(const Shape& s, uint64_t seed) {
@@ -55,7 +58,9 @@ MaskUse prefix_lengths(const Shape& s, uint64_t seed) {
     MaskUse use;
     use.mask = vkattn::prefix(table("prefix_length"));
     use.bindings.tables["prefix_length"] = i32_table({s.batch}, lengths);
-    use.keep = [lengths](int32_t b, int32_t, int32_t q, int32_t kv) { return q >= kv || kv < lengths[static_cast<size_t>(b)]; };
+    use.keep = [lengths](int32_t b, int32_t, int32_t q, int32_t kv) {
+        return q >= kv || kv < lengths[static_cast<size_t>(b)];
+    };
     return use;
 }
 
@@ -111,7 +116,9 @@ MaskUse documents_shuffled(const Shape& s, uint64_t seed) {
 
 // Every index counts, none alone decides: a swapped or packed index shows in most rows.
 MaskUse wrong_index(const Shape&, uint64_t) {
-    return {vkattn::trace_mask([](Index b, Index h, Index q, Index kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }), {},
+    return {vkattn::trace_mask(
+                [](Index b, Index h, Index q, Index kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 < 6; }),
+            {},
             [](int32_t b, int32_t h, int32_t q, int32_t kv) { return (3 * h + 5 * b + 7 * q + 11 * kv) % 13 <= 5; }};
 }
 
@@ -125,7 +132,9 @@ MaskUse dilated(const Shape&, uint64_t) {
 MaskUse natten(const Shape&, uint64_t) {
     // 9 wide, rows as the lengths allow; keys outside of the canvas of 9 x 64 are never seen by the table of lengths used here.
     constexpr int32_t w = 9, h = 64, kw = 4, kh = 3;
-    const auto first = [](int32_t at, int32_t kernel, int32_t side) { return std::clamp(at - kernel / 2, 0, side - kernel); };
+    const auto first = [](int32_t at, int32_t kernel, int32_t side) {
+        return std::clamp(at - kernel / 2, 0, side - kernel);
+    };
     return {vkattn::natten(w, h, kw, kh), {}, [first](int32_t, int32_t, int32_t q, int32_t kv) {
                 const int32_t x0 = first(q % w, kw, w), y0 = first(q / w, kh, h), x = kv % w, y = kv / w;
                 return x >= x0 && x < x0 + kw && y >= y0 && y < y0 + kh;
@@ -147,15 +156,19 @@ MaskUse head_windows(const Shape& s, uint64_t seed) {
     std::vector<int32_t> widths(static_cast<size_t>(s.q_heads));
     for (int32_t& w : widths) w = random.between(0, at_least_one(s.kv_len));
     MaskUse use;
-    use.mask = vkattn::trace_mask([](Index, Index h, Index q, Index kv) { return kv <= q && q - kv <= table("width")(h); });
+    use.mask =
+        vkattn::trace_mask([](Index, Index h, Index q, Index kv) { return kv <= q && q - kv <= table("width")(h); });
     use.bindings.tables["width"] = i32_table({s.q_heads}, widths);
-    use.keep = [widths](int32_t, int32_t h, int32_t q, int32_t kv) { return kv <= q && q - kv <= widths[static_cast<size_t>(h)]; };
+    use.keep = [widths](int32_t, int32_t h, int32_t q, int32_t kv) {
+        return kv <= q && q - kv <= widths[static_cast<size_t>(h)];
+    };
     return use;
 }
 
 // The keys from the far end: on a list read forwards the first visited tile of a row is mostly masked.
 MaskUse anti_causal(const Shape&, uint64_t) {
-    return {vkattn::trace_mask([](Index, Index, Index q, Index kv) { return kv >= q + 3; }), {},
+    return {vkattn::trace_mask([](Index, Index, Index q, Index kv) { return kv >= q + 3; }),
+            {},
             [](int32_t, int32_t, int32_t q, int32_t kv) { return kv - q > 2; }};
 }
 
@@ -218,7 +231,11 @@ ScoreUse relative_bias(const Shape& shape, uint64_t seed) {
     use.score_mod = vkattn::relative_bias(table("bias"), reach);
     use.bindings.tables["bias"] = f32_table({shape.q_heads, 2 * reach + 1}, bias);
     use.change = [bias](double s, int32_t, int32_t h, int32_t q, int32_t kv) {
-        return s + static_cast<double>(bias[static_cast<size_t>(h * (2 * reach + 1) + (kv - q < -reach ? -reach : kv - q > reach ? reach : kv - q) + reach)]);
+        return s + static_cast<double>(bias[static_cast<size_t>(h * (2 * reach + 1) +
+                                                                (kv - q < -reach  ? -reach
+                                                                 : kv - q > reach ? reach
+                                                                                  : kv - q) +
+                                                                reach)]);
     };
     return use;
 }
@@ -227,13 +244,17 @@ ScoreUse relative_bias(const Shape& shape, uint64_t seed) {
 ScoreUse dense_bias(const Shape& shape, uint64_t seed) {
     Random random(seed);
     const int32_t rows = at_least_one(shape.q_len), columns = at_least_one(shape.kv_len);
-    std::vector<float> bias(static_cast<size_t>(shape.q_heads) * static_cast<size_t>(rows) * static_cast<size_t>(columns));
+    std::vector<float> bias(static_cast<size_t>(shape.q_heads) * static_cast<size_t>(rows) *
+                            static_cast<size_t>(columns));
     for (float& at : bias) at = random.uniform(-3.0f, 3.0f);
     ScoreUse use;
     use.score_mod = vkattn::dense_bias(table("bias"));
     use.bindings.tables["bias"] = f32_table({shape.q_heads, rows, columns}, bias);
     use.change = [bias, rows, columns](double s, int32_t, int32_t h, int32_t q, int32_t kv) {
-        return s + static_cast<double>(bias[(static_cast<size_t>(h) * static_cast<size_t>(rows) + static_cast<size_t>(q)) * static_cast<size_t>(columns) + static_cast<size_t>(kv)]);
+        return s +
+               static_cast<double>(bias[(static_cast<size_t>(h) * static_cast<size_t>(rows) + static_cast<size_t>(q)) *
+                                            static_cast<size_t>(columns) +
+                                        static_cast<size_t>(kv)]);
     };
     return use;
 }
@@ -243,7 +264,10 @@ ScoreUse identify(const Shape&, uint64_t) {
     return {vkattn::trace_score_mod([](vkattn::Expr s, Index b, Index h, Index q, Index kv) {
                 return s + to_float((17 * b + 5 * h + 29 * q + 13 * kv) % 31) * 0.125f;
             }),
-            {}, [](double s, int32_t b, int32_t h, int32_t q, int32_t kv) { return s + (17 * b + 5 * h + 29 * q + 13 * kv) % 31 * 0.125; }};
+            {},
+            [](double s, int32_t b, int32_t h, int32_t q, int32_t kv) {
+                return s + (17 * b + 5 * h + 29 * q + 13 * kv) % 31 * 0.125;
+            }};
 }
 
 // torch.finfo.min on every second key and, for rows divisible by 5, on all of them: finite, so such a row attends evenly.
@@ -252,9 +276,12 @@ ScoreUse finfo_min(const Shape&, uint64_t) {
     return {vkattn::trace_score_mod([](vkattn::Expr s, Index, Index, Index q, Index kv) {
                 return s + select(q % 5 == 0 || kv % 2 == 1, -3.4028234663852886e38, 0.0);
             }),
-            {}, [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
+            {},
+            [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
                 // In f32, as the device adds: the score vanishes beside the bias.
-                return q % 5 == 0 || kv % 2 == 1 ? static_cast<double>(static_cast<float>(s) + static_cast<float>(lowest)) : s;
+                return q % 5 == 0 || kv % 2 == 1
+                           ? static_cast<double>(static_cast<float>(s) + static_cast<float>(lowest))
+                           : s;
             }};
 }
 
@@ -263,7 +290,8 @@ ScoreUse minus_infinity(const Shape&, uint64_t) {
     return {vkattn::trace_score_mod([](vkattn::Expr s, Index, Index, Index q, Index kv) {
                 return select(q % 4 == 0 || kv % 3 == 0, -INFINITY, s);
             }),
-            {}, [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
+            {},
+            [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
                 return q % 4 == 0 || kv % 3 == 0 ? -std::numeric_limits<double>::infinity() : s;
             }};
 }
@@ -274,7 +302,8 @@ ScoreUse infinity_and_nan(const Shape&, uint64_t) {
                 vkattn::Expr hot = select(q % 7 == 2 && kv == 1, INFINITY, s);
                 return select(q % 7 == 4 && kv == 2, NAN, hot);
             }),
-            {}, [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
+            {},
+            [](double s, int32_t, int32_t, int32_t q, int32_t kv) {
                 if (q % 7 == 4 && kv == 2) return std::numeric_limits<double>::quiet_NaN();
                 return q % 7 == 2 && kv == 1 ? std::numeric_limits<double>::infinity() : s;
             }};
@@ -315,9 +344,15 @@ const std::vector<MaskEntry>& mask_entries() {
 
 const std::vector<ScoreEntry>& score_entries() {
     static const std::vector<ScoreEntry> entries = {
-        {"none", no_change},           {"alibi", alibi},         {"softcap", softcap},
-        {"relative_bias", relative_bias}, {"dense_bias", dense_bias}, {"identify", identify},
-        {"finfo_min", finfo_min},      {"minus_infinity", minus_infinity}, {"infinity_and_nan", infinity_and_nan},
+        {"none", no_change},
+        {"alibi", alibi},
+        {"softcap", softcap},
+        {"relative_bias", relative_bias},
+        {"dense_bias", dense_bias},
+        {"identify", identify},
+        {"finfo_min", finfo_min},
+        {"minus_infinity", minus_infinity},
+        {"infinity_and_nan", infinity_and_nan},
     };
     return entries;
 }

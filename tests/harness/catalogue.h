@@ -29,7 +29,7 @@ struct ScoreUse {
 
 struct MaskEntry {
     std::string_view name;
-    bool interval;                          // the interval schedule must apply (design.md: full, causal, window, padding, prefix)
+    bool interval;  // the interval schedule must apply (design.md: full, causal, window, padding, prefix)
     MaskUse (*make)(const vkattn::Shape& shape, uint64_t seed);
 };
 struct ScoreEntry {
@@ -39,7 +39,7 @@ struct ScoreEntry {
 
 const std::vector<MaskEntry>& mask_entries();
 const std::vector<ScoreEntry>& score_entries();
-const MaskEntry& mask_entry(std::string_view name);     // an unknown name fails the test
+const MaskEntry& mask_entry(std::string_view name);  // an unknown name fails the test
 const ScoreEntry& score_entry(std::string_view name);
 
 std::shared_ptr<const vkattn::TableData> i32_table(std::vector<int64_t> dims, std::vector<int32_t> values);

@@ -81,11 +81,11 @@ std::string at_text(const AttentionCase& c, size_t row) {
 }  // namespace
 
 void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult& result, const RunOptions& options) {
-    if (!result.ran()) return;              // run() has said so
+    if (!result.ran()) return;  // run() has said so
     const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
     INFO(replay_line(c, context));
-    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing << ", tile " << result.report.tile_q << " x "
-                  << result.report.tile_kv);
+    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing
+                  << ", tile " << result.report.tile_q << " x " << result.report.tile_kv);
     const float scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
     const AttentionF64 reference = reference_of(c, inputs, static_cast<double>(scale));
     const size_t dv = static_cast<size_t>(c.value_dim), rows = reference.lse.size();
@@ -100,7 +100,8 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
         const float* got = &result.o.at[row * dv];
         const double size = largest_finite(wanted, dv) + 0.02 * overall;
         const auto q_len = static_cast<size_t>(c.shape.q_len), heads = static_cast<size_t>(c.shape.q_heads);
-        plain_f32_row(reference, static_cast<int>(row / q_len / heads), static_cast<int>(row / q_len % heads), static_cast<int>(row % q_len), scores, plain);
+        plain_f32_row(reference, static_cast<int>(row / q_len / heads), static_cast<int>(row / q_len % heads),
+                      static_cast<int>(row % q_len), scores, plain);
         for (size_t x = 0; x < dv; x++) {
             if (!same_kind(static_cast<double>(got[x]), wanted[x])) {
                 FAIL_CHECK(at_text(c, row) << " x=" << x << ": o is " << got[x] << ", should be " << wanted[x]);
@@ -113,7 +114,8 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
                 worst = error;
                 worst_row = row;
             }
-            if (std::isfinite(plain[x]) && size > 0.0) worst_plain = std::max(worst_plain, std::fabs(static_cast<double>(plain[x]) - wanted[x]) / size);
+            if (std::isfinite(plain[x]) && size > 0.0)
+                worst_plain = std::max(worst_plain, std::fabs(static_cast<double>(plain[x]) - wanted[x]) / size);
         }
         if (!options.write_lse) continue;
         const double lse = static_cast<double>(result.lse[row]), wanted_lse = reference.lse[row];
@@ -122,7 +124,8 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
             return;
         }
         // Scores are sums of D products: an absolute error, next to which lse's own rounding is relative.
-        const double lse_error = std::isfinite(wanted_lse) ? std::fabs(lse - wanted_lse) / (1.0 + std::fabs(wanted_lse)) : 0.0;
+        const double lse_error =
+            std::isfinite(wanted_lse) ? std::fabs(lse - wanted_lse) / (1.0 + std::fabs(wanted_lse)) : 0.0;
         if (lse_error > worst_lse) {
             worst_lse = lse_error;
             worst_lse_row = row;

@@ -41,8 +41,9 @@ void VKAPI_CALL bind_pipeline(VkCommandBuffer cmd, VkPipelineBindPoint point, Vk
     real_bind_pipeline(cmd, point, pipeline);
 }
 
-void VKAPI_CALL bind_descriptor_sets(VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipelineLayout layout, uint32_t first,
-                                     uint32_t count, const VkDescriptorSet* sets, uint32_t n_offsets, const uint32_t* offsets) {
+void VKAPI_CALL bind_descriptor_sets(VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipelineLayout layout,
+                                     uint32_t first, uint32_t count, const VkDescriptorSet* sets, uint32_t n_offsets,
+                                     const uint32_t* offsets) {
     const Pause pause;
     real_bind_descriptor_sets(cmd, point, layout, first, count, sets, n_offsets, offsets);
 }
@@ -54,17 +55,20 @@ void VKAPI_CALL push_constants(VkCommandBuffer cmd, VkPipelineLayout layout, VkS
     real_push_constants(cmd, layout, stages, offset, size, values);
 }
 
-void VKAPI_CALL update_buffer(VkCommandBuffer cmd, VkBuffer buffer, VkDeviceSize offset, VkDeviceSize size, const void* bytes) {
+void VKAPI_CALL update_buffer(VkCommandBuffer cmd, VkBuffer buffer, VkDeviceSize offset, VkDeviceSize size,
+                              const void* bytes) {
     const Pause pause;
     log_now.updates++;
     real_update_buffer(cmd, buffer, offset, size, bytes);
 }
 
-void VKAPI_CALL pipeline_barrier(VkCommandBuffer cmd, VkPipelineStageFlags from, VkPipelineStageFlags to, VkDependencyFlags flags,
-                                 uint32_t n_memory, const VkMemoryBarrier* memory, uint32_t n_buffer,
-                                 const VkBufferMemoryBarrier* buffers, uint32_t n_image, const VkImageMemoryBarrier* images) {
+void VKAPI_CALL pipeline_barrier(VkCommandBuffer cmd, VkPipelineStageFlags from, VkPipelineStageFlags to,
+                                 VkDependencyFlags flags, uint32_t n_memory, const VkMemoryBarrier* memory,
+                                 uint32_t n_buffer, const VkBufferMemoryBarrier* buffers, uint32_t n_image,
+                                 const VkImageMemoryBarrier* images) {
     const Pause pause;
-    const bool drop = pause.logging() && dropped_barrier >= 0 && log_now.barriers == static_cast<uint32_t>(dropped_barrier);
+    const bool drop =
+        pause.logging() && dropped_barrier >= 0 && log_now.barriers == static_cast<uint32_t>(dropped_barrier);
     log_now.barriers++;
     if (!drop) real_pipeline_barrier(cmd, from, to, flags, n_memory, memory, n_buffer, buffers, n_image, images);
 }
@@ -113,7 +117,9 @@ PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device, const char* 
 }
 
 // The size goes before the block, so that realloc knows how much to copy.
-struct alignas(64) Header { size_t size; };
+struct alignas(64) Header {
+    size_t size;
+};
 
 void* VKAPI_CALL host_allocate(void*, size_t size, size_t alignment, VkSystemAllocationScope) {
     if (size == 0) return nullptr;
@@ -131,7 +137,8 @@ void VKAPI_CALL host_free(void*, void* memory) {
     ::operator delete(static_cast<Header*>(memory) - 1, std::align_val_t(alignof(Header)));
 }
 
-void* VKAPI_CALL host_reallocate(void* user, void* original, size_t size, size_t alignment, VkSystemAllocationScope scope) {
+void* VKAPI_CALL host_reallocate(void* user, void* original, size_t size, size_t alignment,
+                                 VkSystemAllocationScope scope) {
     void* fresh = host_allocate(user, size, alignment, scope);
     if (original != nullptr && fresh != nullptr) {
         const size_t had = (static_cast<Header*>(original) - 1)->size;

@@ -10,13 +10,13 @@ namespace vkattn_tests {
 
 struct CommandLog {
     uint32_t dispatches = 0;
-    uint32_t barriers = 0;                  // vkCmdPipelineBarrier calls, dropped ones included
-    uint32_t updates = 0;                   // vkCmdUpdateBuffer
+    uint32_t barriers = 0;  // vkCmdPipelineBarrier calls, dropped ones included
+    uint32_t updates = 0;   // vkCmdUpdateBuffer
     uint32_t pipeline_binds = 0;
-    uint32_t push_constant_bytes = 0;       // the largest offset + size
+    uint32_t push_constant_bytes = 0;  // the largest offset + size
     uint32_t largest_groups[3] = {0, 0, 0};
-    uint64_t own_news = 0;                  // operator new calls outside of vkCmd*, see allocation_counter.h
-    uint64_t host_allocations = 0;          // VkAllocationCallbacks calls outside of vkCmd*
+    uint64_t own_news = 0;          // operator new calls outside of vkCmd*, see allocation_counter.h
+    uint64_t host_allocations = 0;  // VkAllocationCallbacks calls outside of vkCmd*
 };
 
 // Starts a log on this thread. `drop_barrier`: the number, from 0, of the vkCmdPipelineBarrier that is not passed on; -1: none.

@@ -15,7 +15,8 @@ namespace vkattn_tests {
 namespace {
 
 VkBufferUsageFlags usage(const VulkanContext& context) {
-    VkBufferUsageFlags flags = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
+    VkBufferUsageFlags flags =
+        VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
     if (context.enabled.buffer_device_address) flags |= VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     return flags;
 }
@@ -42,8 +43,8 @@ DeviceBuffer::DeviceBuffer(VulkanContext& context, uint64_t size) : size_bytes(s
     allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
     if (context.enabled.buffer_device_address) allocate.pNext = &flags;
     allocate.allocationSize = needs.size;
-    allocate.memoryTypeIndex = context.memory_type(
-        needs.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    allocate.memoryTypeIndex = context.memory_type(needs.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                                                             VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
     REQUIRE(context.vk.vkAllocateMemory(context.device, &allocate, nullptr, &memory_) == VK_SUCCESS);
     REQUIRE(context.vk.vkBindBufferMemory(context.device, handle, memory_, 0) == VK_SUCCESS);
     void* mapped = nullptr;
@@ -91,7 +92,8 @@ SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t size) : context_(con
         }
     }
 
-    const uint64_t page = std::max<uint64_t>(static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), host.minImportedHostPointerAlignment);
+    const uint64_t page =
+        std::max<uint64_t>(static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), host.minImportedHostPointerAlignment);
     const uint64_t body = (size + page - 1) / page * page;
     mapping_bytes_ = body + 2 * page;
     mapping_ = mmap(nullptr, mapping_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -123,7 +125,8 @@ SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t size) : context_(con
     context.vk.vkGetBufferMemoryRequirements(context.device, buffer, &needs);
     VkMemoryHostPointerPropertiesEXT types{};
     types.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT;
-    context.vk.vkGetMemoryHostPointerPropertiesEXT(context.device, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, begin, &types);
+    context.vk.vkGetMemoryHostPointerPropertiesEXT(
+        context.device, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, begin, &types);
     VkMemoryAllocateFlagsInfo flags = address_flags();
     VkImportMemoryHostPointerInfoEXT import{};
     import.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT;
@@ -134,7 +137,8 @@ SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t size) : context_(con
     allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
     allocate.pNext = &import;
     allocate.allocationSize = body;
-    allocate.memoryTypeIndex = context.memory_type(needs.memoryTypeBits & types.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
+    allocate.memoryTypeIndex =
+        context.memory_type(needs.memoryTypeBits & types.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
     if (allocate.memoryTypeIndex == UINT32_MAX || needs.size > body ||
         context.vk.vkAllocateMemory(context.device, &allocate, nullptr, &memory_) != VK_SUCCESS ||
         context.vk.vkBindBufferMemory(context.device, buffer, memory_, 0) != VK_SUCCESS) {
@@ -156,7 +160,8 @@ SparseBuffer::~SparseBuffer() {
     if (mapping_ != nullptr) munmap(mapping_, mapping_bytes_);
 }
 #else
-SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t) : why_not("no lazily committed mappings on this system"), context_(context) {}
+SparseBuffer::SparseBuffer(VulkanContext& context, uint64_t)
+    : why_not("no lazily committed mappings on this system"), context_(context) {}
 SparseBuffer::~SparseBuffer() = default;
 #endif
 

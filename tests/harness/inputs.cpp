@@ -40,7 +40,8 @@ void fill_row(Values& values, int32_t b, int32_t h, int32_t l, float first, floa
 std::vector<int32_t> attended(const AttentionCase& c, const Keep& keep) {
     const vkattn::Shape& s = c.shape;
     const int32_t group = s.q_heads / s.kv_heads;
-    std::vector<int32_t> counts(static_cast<size_t>(s.batch) * static_cast<size_t>(s.kv_heads) * static_cast<size_t>(s.kv_len), 0);
+    std::vector<int32_t> counts(
+        static_cast<size_t>(s.batch) * static_cast<size_t>(s.kv_heads) * static_cast<size_t>(s.kv_len), 0);
     size_t at = 0;
     for (int32_t b = 0; b < s.batch; b++)
         for (int32_t hk = 0; hk < s.kv_heads; hk++)
@@ -56,9 +57,11 @@ void poison(const AttentionCase& c, Inputs& inputs) {
     std::vector<int32_t> counts = attended(c, inputs.keep);
     const int32_t all = s.q_heads / s.kv_heads * s.q_len;
     const auto at = [&](int32_t b, int32_t h, int32_t kv) -> int32_t& {
-        return counts[(static_cast<size_t>(b) * static_cast<size_t>(s.kv_heads) + static_cast<size_t>(h)) * static_cast<size_t>(s.kv_len) + static_cast<size_t>(kv)];
+        return counts[(static_cast<size_t>(b) * static_cast<size_t>(s.kv_heads) + static_cast<size_t>(h)) *
+                          static_cast<size_t>(s.kv_len) +
+                      static_cast<size_t>(kv)];
     };
-    if (c.layout == Layout::broadcast) {    // one stored row stands for many: what anybody reads, somebody reads
+    if (c.layout == Layout::broadcast) {  // one stored row stands for many: what anybody reads, somebody reads
         for (int32_t kv = 0; kv < s.kv_len; kv++) {
             int32_t any = 0;
             for (int32_t b = 0; b < s.batch; b++)
@@ -74,7 +77,8 @@ void poison(const AttentionCase& c, Inputs& inputs) {
                 if (at(b, h, kv) == 0) {
                     fill_row(inputs.k, b, h, kv, quiet_nan, kv % 2 == 0 ? infinity : -infinity);
                     fill_row(inputs.v, b, h, kv, kv % 2 == 0 ? quiet_nan : infinity, quiet_nan);
-                } else if (c.poison == Poison::partial && c.layout != Layout::broadcast && at(b, h, kv) < all && kv % 5 == 4 && partial < 3) {
+                } else if (c.poison == Poison::partial && c.layout != Layout::broadcast && at(b, h, kv) < all &&
+                           kv % 5 == 4 && partial < 3) {
                     // One NaN element of V; a whole row of infinity in V; one NaN in K.
                     if (partial == 0) inputs.v.row(b, h, kv)[c.value_dim / 2] = quiet_nan;
                     if (partial == 1) fill_row(inputs.v, b, h, kv, infinity, infinity);

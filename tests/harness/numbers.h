@@ -39,8 +39,8 @@ inline uint16_t to_f16_bits(float x) {
     if (magnitude == 0.0) return static_cast<uint16_t>(sign);
     if (magnitude >= 65520.0) return static_cast<uint16_t>(sign | 0x7c00u);
     int exponent = 0;
-    std::frexp(magnitude, &exponent);                         // magnitude = f * 2^exponent, f in [0.5, 1)
-    const int quantum = exponent - 11 < -24 ? -24 : exponent - 11;   // the last place: 2^-24 for subnormals
+    std::frexp(magnitude, &exponent);                               // magnitude = f * 2^exponent, f in [0.5, 1)
+    const int quantum = exponent - 11 < -24 ? -24 : exponent - 11;  // the last place: 2^-24 for subnormals
     const auto steps = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, -quantum)));
     // steps is in [1024, 2048] for normal numbers: adding it to the biased exponent - 1 carries into the exponent when it is 2048.
     const uint32_t biased = static_cast<uint32_t>(quantum + 24);
@@ -51,8 +51,10 @@ inline float from_f16_bits(uint16_t bits) {
     const int exponent = (bits >> 10) & 31;
     const int mantissa = bits & 1023;
     const float sign = (bits & 0x8000u) != 0 ? -1.0f : 1.0f;
-    if (exponent == 31) return mantissa == 0 ? sign * std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
-    return sign * static_cast<float>(exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(mantissa + 1024, exponent - 25));
+    if (exponent == 31)
+        return mantissa == 0 ? sign * std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    return sign *
+           static_cast<float>(exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(mantissa + 1024, exponent - 25));
 }
 
 inline uint16_t to_bf16_bits(float x) {
@@ -92,9 +94,9 @@ inline float rounded(vkattn::ElementType type, float x) {
 // Unit in the last place at 1.
 inline double ulp_at_one(vkattn::ElementType type) {
     switch (type) {
-        case vkattn::ElementType::f32: return 0x1p-23;
-        case vkattn::ElementType::f16: return 0x1p-10;
-        case vkattn::ElementType::bf16: return 0x1p-7;
+    case vkattn::ElementType::f32: return 0x1p-23;
+    case vkattn::ElementType::f16: return 0x1p-10;
+    case vkattn::ElementType::bf16: return 0x1p-7;
     }
     return 0.0;
 }

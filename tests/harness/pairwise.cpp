@@ -10,7 +10,8 @@ namespace {
 
 class Table {
   public:
-    Table(const std::vector<int32_t>& sizes, const PairwiseOptions& options) : sizes_(sizes), options_(options), random_(options.seed) {
+    Table(const std::vector<int32_t>& sizes, const PairwiseOptions& options)
+        : sizes_(sizes), options_(options), random_(options.seed) {
         first_.resize(sizes.size() + 1, 0);
         for (size_t i = 0; i < sizes.size(); i++) first_[i + 1] = first_[i] + sizes[i];
         missing_.assign(static_cast<size_t>(first_.back()) * static_cast<size_t>(first_.back()), 0);
@@ -42,12 +43,16 @@ class Table {
 
   private:
     char& at(size_t i, int32_t x, size_t j, int32_t y) {
-        return missing_[static_cast<size_t>(first_[i] + x) * static_cast<size_t>(first_.back()) + static_cast<size_t>(first_[j] + y)];
+        return missing_[static_cast<size_t>(first_[i] + x) * static_cast<size_t>(first_.back()) +
+                        static_cast<size_t>(first_[j] + y)];
     }
     bool is_free(size_t i, size_t j) const {
-        return std::find(options_.free_pairs.begin(), options_.free_pairs.end(), std::pair<size_t, size_t>{i, j}) != options_.free_pairs.end();
+        return std::find(options_.free_pairs.begin(), options_.free_pairs.end(), std::pair<size_t, size_t>{i, j}) !=
+               options_.free_pairs.end();
     }
-    bool allowed(size_t i, int32_t x, size_t j, int32_t y) const { return !options_.allowed || options_.allowed(i, x, j, y); }
+    bool allowed(size_t i, int32_t x, size_t j, int32_t y) const {
+        return !options_.allowed || options_.allowed(i, x, j, y);
+    }
 
     bool fits(const std::vector<int32_t>& row, size_t axis, int32_t value) const {
         for (size_t k = 0; k < row.size(); k++) {
@@ -67,12 +72,13 @@ class Table {
     bool fill(std::vector<int32_t>& row) {
         std::vector<size_t> order(row.size());
         std::iota(order.begin(), order.end(), size_t{0});
-        for (size_t k = order.size(); k > 1; k--) std::swap(order[k - 1], order[static_cast<size_t>(random_.below(static_cast<int32_t>(k)))]);
+        for (size_t k = order.size(); k > 1; k--)
+            std::swap(order[k - 1], order[static_cast<size_t>(random_.below(static_cast<int32_t>(k)))]);
         for (size_t axis : order) {
             if (row[axis] >= 0) continue;
             int32_t best = -1;
             int best_gain = -1;
-            const int32_t start = random_.below(sizes_[axis]);      // ties go round, so that free pairs are mixed as well
+            const int32_t start = random_.below(sizes_[axis]);  // ties go round, so that free pairs are mixed as well
             for (int32_t n = 0; n < sizes_[axis]; n++) {
                 const int32_t value = (start + n) % sizes_[axis];
                 if (!fits(row, axis, value)) continue;

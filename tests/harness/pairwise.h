@@ -17,6 +17,7 @@ struct PairwiseOptions {
 
 // `sizes[i]` values on axis i. A greedy table: each row takes the pair that is still missing and, around it, the values that
 // cover most. The same seed gives the same table everywhere.
-std::vector<std::vector<int32_t>> pairwise_table(const std::vector<int32_t>& sizes, const PairwiseOptions& options = {});
+std::vector<std::vector<int32_t>> pairwise_table(const std::vector<int32_t>& sizes,
+                                                 const PairwiseOptions& options = {});
 
 }  // namespace vkattn_tests

@@ -23,10 +23,8 @@ Placement place(Layout layout, ElementType type, int64_t heads, int64_t length, 
         row = width + odd_gap;
         p.first += 1;
     }
-    if (layout == Layout::blhd)
-        p.strides = {length * heads * row, row, heads * row};
-    else
-        p.strides = {heads * length * row, length * row, row};
+    if (layout == Layout::blhd) p.strides = {length * heads * row, row, heads * row};
+    else p.strides = {heads * length * row, length * row, row};
     return p;
 }
 
@@ -45,7 +43,8 @@ TensorPlacements placements_of(const AttentionCase& c) {
     }
     // One buffer for q, k and v needs one type; other mixes keep three buffers with the strides of the packed rows.
     if (c.layout == Layout::packed) {
-        const int64_t q_part = int64_t{s.q_heads} * c.head_dim, k_part = int64_t{s.kv_heads} * c.head_dim, v_part = int64_t{s.kv_heads} * c.value_dim;
+        const int64_t q_part = int64_t{s.q_heads} * c.head_dim, k_part = int64_t{s.kv_heads} * c.head_dim,
+                      v_part = int64_t{s.kv_heads} * c.value_dim;
         const int64_t row = q_part + k_part + v_part, rows = std::max(s.q_len, s.kv_len);
         t.q.strides = {rows * row, c.head_dim, row};
         t.k.strides = t.q.strides;
@@ -61,7 +60,7 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     const TensorPlacements at = placements_of(c);
     vkattn::Problem problem;
     problem.max_shape = c.shape;
-    problem.max_shape.q_len += 3;           // bounds, not lengths
+    problem.max_shape.q_len += 3;  // bounds, not lengths
     problem.max_shape.kv_len += 5;
     problem.head_dim = c.head_dim;
     problem.value_dim = c.value_dim;

@@ -23,7 +23,8 @@ using vkattn::ElementType;
 // Bytes from the start of the buffer to the end of the tensor.
 uint64_t end_bytes(const Placement& p, ElementType type, const Values& v) {
     if (v.at.empty()) return static_cast<uint64_t>(p.first) * element_bytes(type);
-    const int64_t last = p.first + (v.batch - 1) * p.strides.b + (v.heads - 1) * p.strides.h + (v.length - 1) * p.strides.l + v.width;
+    const int64_t last =
+        p.first + (v.batch - 1) * p.strides.b + (v.heads - 1) * p.strides.h + (v.length - 1) * p.strides.l + v.width;
     return static_cast<uint64_t>(last) * element_bytes(type);
 }
 
@@ -64,7 +65,8 @@ const vkattn::ShaderCompiler* test_compiler() {
 #endif
 }
 
-std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits, const vkattn::ShaderCompiler* compiler) {
+std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits,
+                                            const vkattn::ShaderCompiler* compiler) {
     vkattn::HostDevice host;
     host.instance = context.instance;
     host.physical_device = context.physical_device;
@@ -81,33 +83,38 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
 }
 
 vkattn::Engine& shared_engine() {
-    VulkanContext& context = VulkanContext::shared();       // first: it is destroyed last
+    VulkanContext& context = VulkanContext::shared();  // first: it is destroyed last
     static const std::unique_ptr<vkattn::Engine> engine = make_engine(context);
     return *engine;
 }
 
 std::string replay_line(const AttentionCase& c, const VulkanContext& context) {
     const char* wanted = std::getenv("VKATTN_TEST_DEVICE");
-    return "replay: VKATTN_TEST_DEVICE=" + std::string(wanted == nullptr ? "lavapipe" : wanted) + " VKATTN_REPLAY='" + to_text(c) +
-           "' build/bin/vkattn-test-engine -tc=replay   # " + context.properties.deviceName + ", " + context.driver;
+    return "replay: VKATTN_TEST_DEVICE=" + std::string(wanted == nullptr ? "lavapipe" : wanted) + " VKATTN_REPLAY='" +
+           to_text(c) + "' build/bin/vkattn-test-engine -tc=replay   # " + context.properties.deviceName + ", " +
+           context.driver;
 }
 
 struct Call::Memory {
-    Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options, uint64_t tables_bytes, uint64_t workspace_bytes);
+    Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options,
+           uint64_t tables_bytes, uint64_t workspace_bytes);
     void check_untouched() const;
 
     GuardedBuffer q, k, v, o, lse, work, tables;
-    bool one_buffer;                        // q holds k and v as well (packed)
+    bool one_buffer;  // q holds k and v as well (packed)
     TensorPlacements at;
     Values o_shape;
     uint64_t lse_offset = guard_bytes, work_offset = 1024, tables_offset = 1024;
     vkattn::Buffers buffers;
 };
 
-Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options, uint64_t tables_bytes,
-                     uint64_t workspace_bytes)
-    : one_buffer(shares_one_buffer(c)), at(placements_of(c)), o_shape(c.shape.batch, c.shape.q_heads, c.shape.q_len, c.value_dim) {
-    const uint64_t q_end = end_bytes(at.q, c.q_type, inputs.q), k_end = end_bytes(at.k, c.k_type, inputs.k), v_end = end_bytes(at.v, c.v_type, inputs.v);
+Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options,
+                     uint64_t tables_bytes, uint64_t workspace_bytes)
+    : one_buffer(shares_one_buffer(c)),
+      at(placements_of(c)),
+      o_shape(c.shape.batch, c.shape.q_heads, c.shape.q_len, c.value_dim) {
+    const uint64_t q_end = end_bytes(at.q, c.q_type, inputs.q), k_end = end_bytes(at.k, c.k_type, inputs.k),
+                   v_end = end_bytes(at.v, c.v_type, inputs.v);
     if (one_buffer) {
         q = GuardedBuffer(context, (std::max({q_end, k_end, v_end}) + 3) / 4 * 4 + guard_bytes);
         q.write(c.q_type, at.q, inputs.q);
@@ -118,8 +125,16 @@ Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Input
         buffers.k = range_of(q, at.k, c.k_type);
         buffers.v = range_of(q, at.v, c.v_type);
     } else {
-        const struct { GuardedBuffer& buffer; BufferRange& range; const Placement& at; ElementType type; const Values& values; uint64_t end; } tensors[] = {
-            {q, buffers.q, at.q, c.q_type, inputs.q, q_end}, {k, buffers.k, at.k, c.k_type, inputs.k, k_end}, {v, buffers.v, at.v, c.v_type, inputs.v, v_end}};
+        const struct {
+            GuardedBuffer& buffer;
+            BufferRange& range;
+            const Placement& at;
+            ElementType type;
+            const Values& values;
+            uint64_t end;
+        } tensors[] = {{q, buffers.q, at.q, c.q_type, inputs.q, q_end},
+                       {k, buffers.k, at.k, c.k_type, inputs.k, k_end},
+                       {v, buffers.v, at.v, c.v_type, inputs.v, v_end}};
         for (const auto& t : tensors) {
             t.buffer = GuardedBuffer(context, (t.end + 3) / 4 * 4 + guard_bytes);
             t.buffer.write(t.type, t.at, t.values);
@@ -132,7 +147,8 @@ Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Input
     o.leave_free(c.o_type, at.o, o_shape);
     o.upload();
     buffers.o = range_of(o, at.o, c.o_type);
-    const uint64_t lse_bytes = 4ull * static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads) * static_cast<uint64_t>(c.shape.q_len);
+    const uint64_t lse_bytes = 4ull * static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads) *
+                               static_cast<uint64_t>(c.shape.q_len);
     lse = GuardedBuffer(context, lse_offset + lse_bytes + guard_bytes);
     lse.leave_free(lse_offset, lse_bytes);
     lse.upload();
@@ -150,14 +166,19 @@ Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Input
             for (int32_t h = 0; h < inputs.k.heads; h++)
                 for (int32_t l = 0; l < inputs.k.length; l++)
                     for (int32_t d = 0; d < c.head_dim; d++)
-                        store_element(c.k_type, there.buffer->data + there.element(b, h, l, d) * element_bytes(c.k_type), inputs.k.row(b, h, l)[d]);
+                        store_element(c.k_type,
+                                      there.buffer->data + there.element(b, h, l, d) * element_bytes(c.k_type),
+                                      inputs.k.row(b, h, l)[d]);
         buffers.k = there.range(c.k_type);
     }
     if (options.o) buffers.o = options.o->range(c.o_type);
 }
 
 void Call::Memory::check_untouched() const {
-    const struct { const GuardedBuffer& buffer; const char* name; } all[] = {{q, "q"}, {k, "k"}, {v, "v"}, {o, "o"}, {lse, "lse"}, {work, "work"}, {tables, "tables"}};
+    const struct {
+        const GuardedBuffer& buffer;
+        const char* name;
+    } all[] = {{q, "q"}, {k, "k"}, {v, "v"}, {o, "o"}, {lse, "lse"}, {work, "work"}, {tables, "tables"}};
     for (const auto& one : all) {
         const std::string damage = one.buffer.damage(one.name);
         CHECK_MESSAGE(damage.empty(), damage);
@@ -165,7 +186,9 @@ void Call::Memory::check_untouched() const {
 }
 
 Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& options, Call* shared_work)
-    : case_(c), options_(options), context_(options.context != nullptr ? *options.context : VulkanContext::shared()),
+    : case_(c),
+      options_(options),
+      context_(options.context != nullptr ? *options.context : VulkanContext::shared()),
       engine_(options.engine != nullptr ? *options.engine : shared_engine()) {
     vkattn::Problem problem = problem_of(c, inputs);
     problem.max_dispatch_ms = options.max_dispatch_ms;
@@ -192,7 +215,8 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
     }
     args_ = *std::move(args);
 
-    memory_ = std::make_unique<Memory>(context_, c, inputs, options, problem.max_tables_bytes, plan_->workspace_bytes());
+    memory_ =
+        std::make_unique<Memory>(context_, c, inputs, options, problem.max_tables_bytes, plan_->workspace_bytes());
     std::vector<uint8_t> tables(args_->tables_bytes());
     args_->write_tables(tables);
     memory_->tables.write_bytes(memory_->tables_offset, tables);
@@ -248,9 +272,13 @@ RunResult Call::collect() {
             for (int32_t h = 0; h < result_.o.heads; h++)
                 for (int32_t l = 0; l < result_.o.length; l++)
                     for (int32_t d = 0; d < result_.o.width; d++)
-                        result_.o.row(b, h, l)[d] = load_element(case_.o_type, options_.o->buffer->data + options_.o->element(b, h, l, d) * element_bytes(case_.o_type));
-    result_.lse.resize(static_cast<size_t>(case_.shape.batch) * static_cast<size_t>(case_.shape.q_heads) * static_cast<size_t>(case_.shape.q_len));
-    if (!result_.lse.empty()) std::memcpy(result_.lse.data(), memory_->lse.buffer.data + memory_->lse_offset, result_.lse.size() * 4);
+                        result_.o.row(b, h, l)[d] =
+                            load_element(case_.o_type, options_.o->buffer->data + options_.o->element(b, h, l, d) *
+                                                                                      element_bytes(case_.o_type));
+    result_.lse.resize(static_cast<size_t>(case_.shape.batch) * static_cast<size_t>(case_.shape.q_heads) *
+                       static_cast<size_t>(case_.shape.q_len));
+    if (!result_.lse.empty())
+        std::memcpy(result_.lse.data(), memory_->lse.buffer.data + memory_->lse_offset, result_.lse.size() * 4);
     return result_;
 }
 
@@ -282,7 +310,8 @@ RunResult run_and_check(const AttentionCase& c, const RunOptions& options) {
 bool same_bits(const RunResult& a, const RunResult& b) {
     const auto same = [](float x, float y) { return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y); };
     return a.o.at.size() == b.o.at.size() && a.lse.size() == b.lse.size() &&
-           std::equal(a.o.at.begin(), a.o.at.end(), b.o.at.begin(), same) && std::equal(a.lse.begin(), a.lse.end(), b.lse.begin(), same);
+           std::equal(a.o.at.begin(), a.o.at.end(), b.o.at.begin(), same) &&
+           std::equal(a.lse.begin(), a.lse.end(), b.lse.begin(), same);
 }
 
 }  // namespace vkattn_tests

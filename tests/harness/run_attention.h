@@ -10,9 +10,9 @@
 #include "catalogue.h"
 #include "command_spy.h"
 #include "tensor.h"
-#include "vulkan_context.h"
 #include "vkattn/compiler.h"
 #include "vkattn/engine.h"
+#include "vulkan_context.h"
 
 namespace vkattn_tests {
 
@@ -51,25 +51,25 @@ struct Elsewhere {
 
 // How a run differs from the everyday one.
 struct RunOptions {
-    VulkanContext* context = nullptr;       // null: shared
-    vkattn::Engine* engine = nullptr;       // null: shared
+    VulkanContext* context = nullptr;  // null: shared
+    vkattn::Engine* engine = nullptr;  // null: shared
     bool write_lse = true;
-    bool separate_submits = false;          // each slice in a submit of its own
+    bool separate_submits = false;  // each slice in a submit of its own
     bool reversed_slices = false;
-    int32_t drop_barrier = -1;              // the negative control: validation messages are then returned, not checked
-    bool expect_refusal = false;            // a refusal is a result: RunResult::refused says why
+    int32_t drop_barrier = -1;    // the negative control: validation messages are then returned, not checked
+    bool expect_refusal = false;  // a refusal is a result: RunResult::refused says why
     double max_dispatch_ms = 500.0;
     std::optional<float> scale;
     std::optional<Elsewhere> k, o;
 };
 
 struct RunResult {
-    vkattn::Status refused;                 // not ok: nothing ran
+    vkattn::Status refused;  // not ok: nothing ran
     vkattn::PlanReport report;
     Values o;
-    std::vector<float> lse;                 // [B, Hq, Lq]
-    CommandLog log;                         // of all records together
-    std::vector<ValidationMessage> messages;    // only with drop_barrier
+    std::vector<float> lse;                   // [B, Hq, Lq]
+    CommandLog log;                           // of all records together
+    std::vector<ValidationMessage> messages;  // only with drop_barrier
     bool ran() const { return refused.ok(); }
 };
 
@@ -77,7 +77,8 @@ struct RunResult {
 class Call {
   public:
     // Plans, makes args and buffers, binds. `shared_work`: another call whose workspace this one uses, too.
-    Call(const AttentionCase& attention_case, const Inputs& inputs, const RunOptions& options = {}, Call* shared_work = nullptr);
+    Call(const AttentionCase& attention_case, const Inputs& inputs, const RunOptions& options = {},
+         Call* shared_work = nullptr);
     ~Call();
     bool ran() const { return result_.refused.ok(); }
     void record(VkCommandBuffer command_buffer, vkattn::Slice slice);
@@ -104,7 +105,8 @@ class Call {
 // layer, no allocation while recording, push constants and workgroups within limits.
 RunResult run(const AttentionCase& attention_case, const Inputs& inputs, const RunOptions& options = {});
 // Against float64, per row, within the tolerance of docs/design.md.
-void check_result(const AttentionCase& attention_case, const Inputs& inputs, const RunResult& result, const RunOptions& options = {});
+void check_result(const AttentionCase& attention_case, const Inputs& inputs, const RunResult& result,
+                  const RunOptions& options = {});
 // Both; returns the run for more checks.
 RunResult run_and_check(const AttentionCase& attention_case, const RunOptions& options = {});
 
@@ -115,7 +117,10 @@ std::string replay_line(const AttentionCase& attention_case, const VulkanContext
 bool same_bits(const RunResult& a, const RunResult& b);
 
 // Problem and Args as run() makes them, for tests that drive the API themselves.
-struct TensorPlacements { Placement q, k, v, o; uint64_t k_offset_in_q = 0; };
+struct TensorPlacements {
+    Placement q, k, v, o;
+    uint64_t k_offset_in_q = 0;
+};
 TensorPlacements placements_of(const AttentionCase& attention_case);
 vkattn::Problem problem_of(const AttentionCase& attention_case, const Inputs& inputs);
 vkattn::ArgsInfo args_of(const AttentionCase& attention_case, const Inputs& inputs);

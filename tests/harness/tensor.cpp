@@ -13,7 +13,8 @@ template <class Visit>
 void for_each_row(const Placement& p, const Values& v, const Visit& visit) {
     for (int32_t b = 0; b < v.batch; b++)
         for (int32_t h = 0; h < v.heads; h++)
-            for (int32_t l = 0; l < v.length; l++) visit(p.first + b * p.strides.b + h * p.strides.h + l * p.strides.l, b, h, l);
+            for (int32_t l = 0; l < v.length; l++)
+                visit(p.first + b * p.strides.b + h * p.strides.h + l * p.strides.l, b, h, l);
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ Values GuardedBuffer::read(vkattn::ElementType type, const Placement& placement,
     const uint64_t size = element_bytes(type);
     for_each_row(placement, values, [&](int64_t first, int32_t b, int32_t h, int32_t l) {
         float* row = values.row(b, h, l);
-        for (int32_t d = 0; d < values.width; d++) row[d] = load_element(type, buffer.data + static_cast<uint64_t>(first + d) * size);
+        for (int32_t d = 0; d < values.width; d++)
+            row[d] = load_element(type, buffer.data + static_cast<uint64_t>(first + d) * size);
     });
     return values;
 }
@@ -63,7 +65,8 @@ Values GuardedBuffer::read(vkattn::ElementType type, const Placement& placement,
 std::string GuardedBuffer::damage(const char* name) const {
     for (uint64_t i = 0; i < expected_.size(); i++)
         if (!free_[i] && buffer.data[i] != expected_[i])
-            return std::string(name) + ": byte " + std::to_string(i) + " of " + std::to_string(expected_.size()) + " was overwritten";
+            return std::string(name) + ": byte " + std::to_string(i) + " of " + std::to_string(expected_.size()) +
+                   " was overwritten";
     return {};
 }
 

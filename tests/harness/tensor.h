@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "attention_case.h"
-#include "vulkan_context.h"
 #include "vkattn/engine.h"
+#include "vulkan_context.h"
 
 namespace vkattn_tests {
 
@@ -19,15 +19,20 @@ struct Values {
 
     Values() = default;
     Values(int32_t b, int32_t h, int32_t l, int32_t w)
-        : batch(b), heads(h), length(l), width(w),
+        : batch(b),
+          heads(h),
+          length(l),
+          width(w),
           at(static_cast<size_t>(b) * static_cast<size_t>(h) * static_cast<size_t>(l) * static_cast<size_t>(w)) {}
     float* row(int32_t b, int32_t h, int32_t l) { return at.data() + index(b, h, l); }
     const float* row(int32_t b, int32_t h, int32_t l) const { return at.data() + index(b, h, l); }
 
   private:
     size_t index(int32_t b, int32_t h, int32_t l) const {
-        return ((static_cast<size_t>(b) * static_cast<size_t>(heads) + static_cast<size_t>(h)) * static_cast<size_t>(length) +
-                static_cast<size_t>(l)) * static_cast<size_t>(width);
+        return ((static_cast<size_t>(b) * static_cast<size_t>(heads) + static_cast<size_t>(h)) *
+                    static_cast<size_t>(length) +
+                static_cast<size_t>(l)) *
+               static_cast<size_t>(width);
     }
 };
 
@@ -35,12 +40,12 @@ struct Values {
 struct Placement {
     int64_t first = 0;
     vkattn::Strides strides;
-    bool aligned = true;                    // first element and strides are multiples of four
+    bool aligned = true;  // first element and strides are multiples of four
 };
 
 // The bytes of the NaN guard: a quiet NaN in f32 (0x7fd57fd5), and in f16 and bf16 alike (0x7fd5), whichever way it is read.
 constexpr uint8_t guard_byte(uint64_t offset) { return (offset & 1u) != 0 ? 0x7f : 0xd5; }
-constexpr uint64_t guard_bytes = 272;       // a multiple of 16 that is none of 64 or 256: offsets must be aligned down
+constexpr uint64_t guard_bytes = 272;  // a multiple of 16 that is none of 64 or 256: offsets must be aligned down
 
 // A buffer and what it must hold after the run.
 class GuardedBuffer {

@@ -34,7 +34,8 @@ TwoDispatches::TwoDispatches(VulkanContext& context) : context_(context), a_(con
     REQUIRE(vk.vkCreateShaderModule(context.device, &module, nullptr, &module_) == VK_SUCCESS);
 
     VkDescriptorSetLayoutBinding bindings[2]{};
-    for (uint32_t i = 0; i < 2; i++) bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    for (uint32_t i = 0; i < 2; i++)
+        bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
     VkDescriptorSetLayoutCreateInfo set_layout{};
     set_layout.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
     set_layout.bindingCount = 2;
@@ -52,7 +53,8 @@ TwoDispatches::TwoDispatches(VulkanContext& context) : context_(context), a_(con
     pipeline.stage.module = module_;
     pipeline.stage.pName = "main";
     pipeline.layout = layout_;
-    REQUIRE(vk.vkCreateComputePipelines(context.device, VK_NULL_HANDLE, 1, &pipeline, nullptr, &pipeline_) == VK_SUCCESS);
+    REQUIRE(vk.vkCreateComputePipelines(context.device, VK_NULL_HANDLE, 1, &pipeline, nullptr, &pipeline_) ==
+            VK_SUCCESS);
 
     const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
     VkDescriptorPoolCreateInfo pool{};
@@ -105,7 +107,8 @@ uint32_t TwoDispatches::run(bool with_barrier) {
         barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
         barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
         barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
-        vk.vkCmdPipelineBarrier(cmd, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+        vk.vkCmdPipelineBarrier(cmd, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1,
+                                &barrier, 0, nullptr, 0, nullptr);
     }
     context_.submit_and_wait(cmd);
     uint32_t value = 0;

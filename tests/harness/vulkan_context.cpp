@@ -13,18 +13,21 @@ namespace {
 
 constexpr const char* validation_layer = "VK_LAYER_KHRONOS_validation";
 
-VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT,
+VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                          VkDebugUtilsMessageTypeFlagsEXT,
                                           const VkDebugUtilsMessengerCallbackDataEXT* data, void* user) {
     const bool error = (severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT) != 0;
     static_cast<VulkanContext*>(user)->add_message(
-        {error, std::string(data->pMessageIdName == nullptr ? "" : data->pMessageIdName) + ": " + (data->pMessage == nullptr ? "" : data->pMessage)});
+        {error, std::string(data->pMessageIdName == nullptr ? "" : data->pMessageIdName) + ": " +
+                    (data->pMessage == nullptr ? "" : data->pMessage)});
     return VK_FALSE;
 }
 
 VkDebugUtilsMessengerCreateInfoEXT messenger_info(VulkanContext* context) {
     VkDebugUtilsMessengerCreateInfoEXT info{};
     info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
-    info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT;
+    info.messageSeverity =
+        VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT;
     // GENERAL is left out: the loader's remarks about other drivers on the machine are not about us.
     info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
     info.pfnUserCallback = on_message;
@@ -53,8 +56,9 @@ VkPhysicalDevice pick_device(const VolkInstanceTable& vki, VkInstance instance, 
         const std::string name = properties.properties.deviceName, driver_name = driver.driverName;
         choices += "\n  " + name + " (" + driver_name + " " + driver.driverInfo + ")";
         if (wanted == "lavapipe" ? driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE
-            : wanted == "swiftshader" ? driver.driverID == VK_DRIVER_ID_GOOGLE_SWIFTSHADER
-                                      : name.find(wanted) != std::string::npos || driver_name.find(wanted) != std::string::npos)
+            : wanted == "swiftshader"
+                ? driver.driverID == VK_DRIVER_ID_GOOGLE_SWIFTSHADER
+                : name.find(wanted) != std::string::npos || driver_name.find(wanted) != std::string::npos)
             return device;
     }
     choices = "no device matches VKATTN_TEST_DEVICE=" + wanted + " among:" + choices;
@@ -90,7 +94,8 @@ VulkanContext& VulkanContext::shared() {
 }
 
 VulkanContext::VulkanContext(const ContextOptions& options)
-    : messages_(options.beside != nullptr ? options.beside->messages_ : std::make_shared<std::vector<ValidationMessage>>()),
+    : messages_(options.beside != nullptr ? options.beside->messages_
+                                          : std::make_shared<std::vector<ValidationMessage>>()),
       owns_instance_(options.beside == nullptr) {
     if (owns_instance_) {
         create_instance();
@@ -103,7 +108,9 @@ VulkanContext::VulkanContext(const ContextOptions& options)
 
 void VulkanContext::create_instance() {
     require(volkInitialize(), "loading the Vulkan loader");
-    if (!has_layer()) FAIL("the validation layer " << validation_layer << " is not installed; tests need it (third_party/install.sh)");
+    if (!has_layer())
+        FAIL("the validation layer " << validation_layer
+                                     << " is not installed; tests need it (third_party/install.sh)");
 
     const VkBool32 yes = VK_TRUE, no = VK_FALSE;
     auto setting = [&](const char* name, const VkBool32* value) {
@@ -116,11 +123,9 @@ void VulkanContext::create_instance() {
         return s;
     };
     const VkLayerSettingEXT settings[] = {
-        setting("validate_core", &yes),
-        setting("validate_sync", &yes),
-        setting("syncval_full_validation", &yes),
-        setting("syncval_shader_accesses_heuristic", &yes),
-        setting("enable_message_limit", &no),   // the default hides everything after ten messages of one kind
+        setting("validate_core", &yes),           setting("validate_sync", &yes),
+        setting("syncval_full_validation", &yes), setting("syncval_shader_accesses_heuristic", &yes),
+        setting("enable_message_limit", &no),  // the default hides everything after ten messages of one kind
     };
     VkLayerSettingsCreateInfoEXT layer_settings{};
     layer_settings.sType = VK_STRUCTURE_TYPE_LAYER_SETTINGS_CREATE_INFO_EXT;
@@ -145,7 +150,8 @@ void VulkanContext::create_instance() {
     require(vkCreateInstance(&instance_info, nullptr, &instance), "vkCreateInstance with the validation layer");
     volkLoadInstanceTable(&vki, instance);
     VkDebugUtilsMessengerCreateInfoEXT own_messages = messenger_info(this);
-    require(vki.vkCreateDebugUtilsMessengerEXT(instance, &own_messages, nullptr, &messenger_), "vkCreateDebugUtilsMessengerEXT");
+    require(vki.vkCreateDebugUtilsMessengerEXT(instance, &own_messages, nullptr, &messenger_),
+            "vkCreateDebugUtilsMessengerEXT");
 }
 
 void VulkanContext::create_device(const ContextOptions& options) {
@@ -195,8 +201,9 @@ void VulkanContext::create_device(const ContextOptions& options) {
     device_info.pQueueCreateInfos = &queue_info;
     device_info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
     device_info.ppEnabledExtensionNames = extensions.data();
-    require(vki.vkCreateDevice(physical_device, &device_info, nullptr, &device), "vkCreateDevice with requirements()' features");
-    vkGetDeviceProcAddr = vki.vkGetDeviceProcAddr;     // volk loads device tables through its global pointer
+    require(vki.vkCreateDevice(physical_device, &device_info, nullptr, &device),
+            "vkCreateDevice with requirements()' features");
+    vkGetDeviceProcAddr = vki.vkGetDeviceProcAddr;  // volk loads device tables through its global pointer
     volkLoadDeviceTable(&vk, device);
     vk.vkGetDeviceQueue(device, queue_family, 0, &queue);
 
@@ -214,7 +221,7 @@ VulkanContext::~VulkanContext() {
         vk.vkDestroyFence(device, fence_, nullptr);
         vk.vkDestroyCommandPool(device, pool_, nullptr);
         messages_->clear();
-        vk.vkDestroyDevice(device, nullptr);   // the layer lists leaked objects here
+        vk.vkDestroyDevice(device, nullptr);  // the layer lists leaked objects here
         if (!messages_->empty()) {
             std::fprintf(stderr, "objects were leaked:\n%s", message_text().c_str());
             std::fflush(stderr);
@@ -228,7 +235,8 @@ VulkanContext::~VulkanContext() {
 
 std::string VulkanContext::message_text() const {
     std::string text;
-    for (const ValidationMessage& message : *messages_) text += (message.error ? "error: " : "warning: ") + message.text + "\n";
+    for (const ValidationMessage& message : *messages_)
+        text += (message.error ? "error: " : "warning: ") + message.text + "\n";
     return text;
 }
 

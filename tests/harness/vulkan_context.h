@@ -18,14 +18,14 @@
 namespace vkattn_tests {
 
 struct ValidationMessage {
-    bool error = false;                     // else a warning
+    bool error = false;  // else a warning
     std::string text;
 };
 
 class VulkanContext;
 
 struct ContextOptions {
-    bool device_address = true;             // enable bufferDeviceAddress where offered
+    bool device_address = true;  // enable bufferDeviceAddress where offered
     // A second device on this context's instance, sharing its messages. (The layer aborts at exit when there were two instances.)
     VulkanContext* beside = nullptr;
 };
@@ -46,14 +46,14 @@ class VulkanContext {
     VkDevice device = VK_NULL_HANDLE;
     VkQueue queue = VK_NULL_HANDLE;
     uint32_t queue_family = 0;
-    VolkInstanceTable vki{};                // functions of this instance and device, no global ones
+    VolkInstanceTable vki{};  // functions of this instance and device, no global ones
     VolkDeviceTable vk{};
     vkattn::Features enabled;
     VkPhysicalDeviceProperties properties{};
-    bool software = false;                  // lavapipe or SwiftShader
+    bool software = false;  // lavapipe or SwiftShader
     bool swiftshader = false;
-    bool external_host_memory = false;      // VK_EXT_external_memory_host is enabled: imported, lazily committed memory
-    std::string driver;                     // for replay lines
+    bool external_host_memory = false;  // VK_EXT_external_memory_host is enabled: imported, lazily committed memory
+    std::string driver;                 // for replay lines
 
     // What the layer said since the last clear_messages.
     const std::vector<ValidationMessage>& messages() const { return *messages_; }
@@ -62,8 +62,8 @@ class VulkanContext {
     std::string message_text() const;
     void add_message(ValidationMessage message) { messages_->push_back(std::move(message)); }
 
-    VkCommandBuffer begin();                // a primary command buffer, recording, one-time submit
-    void submit_and_wait(VkCommandBuffer command_buffer);   // ends, submits, waits, frees
+    VkCommandBuffer begin();                               // a primary command buffer, recording, one-time submit
+    void submit_and_wait(VkCommandBuffer command_buffer);  // ends, submits, waits, frees
     uint32_t memory_type(uint32_t allowed_bits, VkMemoryPropertyFlags wanted) const;
 
   private:
@@ -88,7 +88,7 @@ class DeviceBuffer {
 
     VkBuffer handle = VK_NULL_HANDLE;
     uint64_t size_bytes = 0;
-    uint8_t* data = nullptr;                // mapped
+    uint8_t* data = nullptr;  // mapped
 
   private:
     VulkanContext* context_ = nullptr;
