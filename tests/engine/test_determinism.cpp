@@ -72,20 +72,28 @@ TEST_CASE("many short dispatches give the bits of one") {
     }
 }
 
-TEST_CASE("addresses and descriptors give the same bits") {
+TEST_CASE("addresses and descriptors give the same bits where they have the same steps") {
     if (!shared_engine().capabilities().features.buffer_device_address) {
         MESSAGE("this device has no addresses: nothing to compare");
         return;
     }
+    int compared = 0;
     for (AttentionCase c : cases())
         for (Layout layout : {Layout::bhld, Layout::blhd, Layout::odd}) {
             c.layout = layout;
             const Inputs inputs = make_inputs(c);
             c.addressing = Addressing::address;
             const RunResult address = run(c, inputs);
+            check_result(c, inputs, address);
             c.addressing = Addressing::binding;
-            CHECK_MESSAGE(same_bits(address, run(c, inputs)), replay_line(c, VulkanContext::shared()));
+            const RunResult binding = run(c, inputs);
+            check_result(c, inputs, binding);
+            // A plan may step through the keys differently in the two flavours, and then rescales differently.
+            if (address.report.tile_q != binding.report.tile_q || address.report.tile_kv != binding.report.tile_kv) continue;
+            CHECK_MESSAGE(same_bits(address, binding), replay_line(c, VulkanContext::shared()));
+            compared++;
         }
+    CHECK(compared >= 9);                   // the tiles skeleton at least
 }
 
 TEST_SUITE_END();
