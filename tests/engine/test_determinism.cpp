@@ -89,11 +89,12 @@ TEST_CASE("addresses and descriptors give the same bits where they have the same
             const RunResult binding = run(c, inputs);
             check_result(c, inputs, binding);
             // A plan may step through the keys differently in the two flavours, and then rescales differently.
-            if (address.report.tile_q != binding.report.tile_q || address.report.tile_kv != binding.report.tile_kv) continue;
+            if (address.report.tile_q != binding.report.tile_q || address.report.tile_kv != binding.report.tile_kv)
+                continue;
             CHECK_MESSAGE(same_bits(address, binding), replay_line(c, VulkanContext::shared()));
             compared++;
         }
-    CHECK(compared >= 9);                   // the tiles skeleton at least
+    CHECK(compared >= 9);  // the tiles skeleton at least
 }
 
 TEST_SUITE_END();
