@@ -187,7 +187,7 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
                          : schedule == Schedule::list   ? "documents_causal"
                                                         : "wrong_index";
                 c.score = schedule == Schedule::list ? "softcap" : "none";
-                c.shape = {2, 3, 1, 67, 74};
+                c.shape = {2, 6, 2, 67, 74};
                 c.head_dim = c.value_dim = schedule == Schedule::dense ? 15 : 40;
                 if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16;
                 c.poison = Poison::partial;
