@@ -167,6 +167,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.tile_q = static_cast<int32_t>(choice->tile_rows);
     report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
                                                                              : choice->threads_x * choice->micro_cols);
+    report.tables_bytes = plan->tables_capacity_bytes;
     report.workspace_bytes = work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;
     const double pairs = static_cast<double>(s.batch) * s.q_heads * static_cast<double>(s.q_len) * s.kv_len;

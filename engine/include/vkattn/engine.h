@@ -166,6 +166,7 @@ struct PlanReport {
     int32_t tile_q = 0;      // rows of a tile
     int32_t tile_kv = 0;     // keys of a step
     uint64_t workspace_bytes = 0;
+    uint64_t tables_bytes = 0;  // what Buffers::tables must hold at least; 0: no tables or lists
     double estimated_ms = 0.0;  // of a dense mask at the upper bounds
     uint32_t dispatches = 0;    // of an unsliced record at the upper bounds
     std::string module;  // where the shader came from: "ahead of time" | "disk cache" | "compiled" | "there already"
