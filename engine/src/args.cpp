@@ -185,6 +185,10 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     params.flags = info.write_lse ? PARAMS_WRITE_LSE : 0u;
     const uint32_t tile_rows = static_cast<uint32_t>(plan->report.tile_q);
     params.q_tiles = (static_cast<uint32_t>(shape.q_len) + tile_rows - 1) / tile_rows;
+    const uint64_t heads = static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
+    if (params.q_tiles != 0 && heads > 0xffffffffull / params.q_tiles)
+        return error(Code::limit_exceeded, "batch x q_heads x tiles of " + number(tile_rows) +
+                                               " query rows is beyond 2^32; split the call over the batch");
 
     // Values: the mask's slots and tables first, then the score mod's.
     uint64_t next_word = 0;

@@ -43,6 +43,19 @@ uint64_t range_end(const EngineImpl& engine, const BufferRange& range) {
     return range.size == VK_WHOLE_SIZE ? needed.size : range.offset + range.size;
 }
 
+Status check_range(const EngineImpl& engine, const Slot& slot) {
+    const BufferRange& range = *slot.range;
+    if (range.buffer == VK_NULL_HANDLE) return {};
+    VkMemoryRequirements needed{};
+    engine.functions.vkGetBufferMemoryRequirements(engine.host.device, range.buffer, &needed);
+    const bool inside = range.offset < needed.size &&
+                        (range.size == VK_WHOLE_SIZE || (range.size > 0 && range.size <= needed.size - range.offset));
+    if (inside) return {};
+    return error(Code::invalid_argument, std::string("the range of ") + slot.name + " (offset " +
+                                             std::to_string(range.offset) + ") is empty or leaves its buffer of " +
+                                             std::to_string(needed.size) + " bytes");
+}
+
 Status bind_addresses(const EngineImpl& engine, BindingImpl& binding, const std::vector<Slot>& slots) {
     for (const Slot& slot : slots) {
         if (slot.range->buffer == VK_NULL_HANDLE) continue;
@@ -93,6 +106,10 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
             const uint64_t beyond = total - capabilities.max_storage_buffer_range;
             bytes = total - (beyond + window_alignment(capabilities) - 1) / window_alignment(capabilities) *
                                 window_alignment(capabilities);
+            if (total - bytes > 0xffffffffull)
+                return error(Code::limit_exceeded,
+                             std::string("the range of ") + slot.name + " is " + std::to_string(total) +
+                                 " bytes; descriptors' dynamic offsets are 32-bit: use Addressing::address");
         }
         if (slot.slot <= binding_o) {
             binding.range_bytes[slot.slot] = bytes;
@@ -172,8 +189,10 @@ Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const 
         if (Status status = required(need.name, *need.range, need.needed); !status.ok()) return status;
 
     const std::vector<Slot> slots = slots_of(problem, binding->buffers);
-    for (const Slot& slot : slots)
+    for (const Slot& slot : slots) {
         if (Status status = check_offset(slot); !status.ok()) return status;
+        if (Status status = check_range(engine, slot); !status.ok()) return status;
+    }
     if (buffers.work.offset % std::max<uint64_t>(engine.capabilities.storage_offset_alignment, 8) != 0)
         return error(Code::invalid_argument,
                      "the offset of work must be a multiple of the device's storage buffer alignment, " +
