@@ -291,6 +291,15 @@ TEST_CASE("buffers") {
             {"k too small", [](Buffers& b) { b.k.size = 1024; }, {"k", "1024"}},
             {"o too small", [](Buffers& b) { b.o.size = 51196; }, {"o", "51196", "51200"}},
             {"lse too small", [](Buffers& b) { b.lse.size = 3196; }, {"lse", "3200"}},
+            {"an empty range of v", [](Buffers& b) { b.v.size = 0; }, {"v", "empty"}},
+            {"k begins past its buffer", [](Buffers& b) { b.k.offset = 1u << 20; }, {"k", "leaves"}},
+            {"v ends past its buffer", [](Buffers& b) { b.v.size = 1u << 20; }, {"v", "leaves"}},
+            {"o's end wraps around",
+             [](Buffers& b) {
+                 b.o.offset = 256;
+                 b.o.size = UINT64_MAX - 128;
+             },
+             {"o", "leaves"}},
             {"q ends before its last row", [](Buffers& b) { b.q.offset = 16384; }, {"q", "51200"}},
         };
         for (const Row& row : rows) {
