@@ -21,15 +21,14 @@ Result<std::vector<T>> dense(const Described& described, const Shape& shape, con
     // Products of two lengths below 2^31 and an element size of at most 4 fit 64 bits.
     const uint64_t rows = static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
     const uint64_t plane = static_cast<uint64_t>(shape.q_len) * static_cast<uint64_t>(shape.kv_len) * sizeof(T);
-    if (plane != 0 && rows > max_bytes / plane) {
-        return error(Code::limit_exceeded, "the dense mask would have " + std::to_string(rows) + " x " +
-                                               std::to_string(plane) +
-                                               " bytes (batch x heads, q_len x kv_len), more "
-                                               "than max_bytes, " +
+    if (plane == 0) return std::vector<T>{};
+    if (rows > max_bytes / plane) {
+        return error(Code::limit_exceeded, "the dense mask would take " + std::to_string(rows) + " (batch x heads) x " +
+                                               std::to_string(plane) + " bytes, max_bytes is " +
                                                std::to_string(max_bytes));
     }
     std::vector<T> elements;
-    elements.reserve(static_cast<size_t>(plane == 0 ? 0 : rows * (plane / sizeof(T))));
+    elements.reserve(static_cast<size_t>(rows * (plane / sizeof(T))));
     for (int32_t b = 0; b < shape.batch; ++b)
         for (int32_t h = 0; h < shape.q_heads; ++h)
             for (int32_t q = 0; q < shape.q_len; ++q)
