@@ -32,17 +32,9 @@ build=build
 [[ -f $build/build.ninja ]] || cmake --preset "$preset" >/dev/null
 cmake --build "$build"
 
-# Drivers' compiled code is kept from run to run: lavapipe takes a second for a large kernel.
-export MESA_SHADER_CACHE_DIR=$PWD/build/mesa_shader_cache
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
-export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/third_party/sanitizers/leaks.txt:print_suppressions=0}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:suppressions=$PWD/third_party/sanitizers/threads.txt}
-
 selection=(-LE long)
 if [[ $long == yes ]]; then
   export VKATTN_LONG=1
   selection=()
 fi
-mkdir -p "$MESA_SHADER_CACHE_DIR"
 exec ctest --test-dir "$build" --output-on-failure --no-tests=error --parallel "$(nproc)" "${selection[@]}" "$@"

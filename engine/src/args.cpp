@@ -160,6 +160,13 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         args->strides[i] = strides;
         args->span_elems[i] = span_elems(t, strides);
         fill_layout(*layouts[i], strides);
+        if (plan->widen_pipeline != VK_NULL_HANDLE && (i == 1 || i == 2)) {
+            fill_layout(i == 1 ? params.k_source : params.v_source, strides);
+            TensorExtent wide = t;
+            wide.dim = (t.dim + 3) / 4 * 4;
+            args->strides[i] = contiguous(wide);
+            fill_layout(*layouts[i], args->strides[i]);
+        }
         if (problem.addressing == Addressing::binding && t.length > 0) {
             // One head of one batch entry is the smallest window; 256 bytes are lost to alignment at most.
             const uint64_t head_bytes =

@@ -69,7 +69,39 @@ Status bind_addresses(const EngineImpl& engine, BindingImpl& binding, const std:
                              " has no device address; create it with SHADER_DEVICE_ADDRESS usage");
         binding.address[slot.slot] = address + slot.range->offset;
     }
-    binding.address[binding_params] = binding.address[binding_work];
+    const uint64_t work = binding.address[binding_work];
+    binding.address[binding_params] = work;
+    if (binding.plan->widen_pipeline != VK_NULL_HANDLE) {
+        const WideRegion& wide = binding.plan->wide;
+        binding.source_address = {binding.address[binding_k], binding.address[binding_v]};
+        binding.address[binding_k] = work + wide.k_offset;
+        binding.address[binding_v] = work + wide.v_offset;
+    }
+    return {};
+}
+
+using DescriptorInfos = std::array<VkDescriptorBufferInfo, binding_count>;
+
+Status make_set(const EngineImpl& engine, VkDescriptorPool pool, const DescriptorInfos& infos, VkDescriptorSet& set) {
+    VkDescriptorSetAllocateInfo set_info{};
+    set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    set_info.descriptorPool = pool;
+    set_info.descriptorSetCount = 1;
+    set_info.pSetLayouts = &engine.set_layout;
+    const VkResult result = engine.functions.vkAllocateDescriptorSets(engine.host.device, &set_info, &set);
+    if (result != VK_SUCCESS) return error(Code::device_error, "vkAllocateDescriptorSets failed", result);
+
+    std::array<VkWriteDescriptorSet, binding_count> writes{};
+    for (uint32_t i = 0; i < binding_count; i++) {
+        writes[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+        writes[i].dstSet = set;
+        writes[i].dstBinding = i;
+        writes[i].descriptorCount = 1;
+        writes[i].descriptorType =
+            i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        writes[i].pBufferInfo = &infos[i];
+    }
+    engine.functions.vkUpdateDescriptorSets(engine.host.device, binding_count, writes.data(), 0, nullptr);
     return {};
 }
 
@@ -78,7 +110,7 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
     const uint64_t alignment = capabilities.storage_offset_alignment;
     const Buffers& buffers = binding.buffers;
 
-    std::array<VkDescriptorBufferInfo, binding_count> infos;
+    DescriptorInfos infos;
     // Absent buffers stand on the workspace's scratch: no descriptor may be invalid, and nothing touches them.
     infos.fill({buffers.work.buffer, buffers.work.offset + work_params_bytes, work_scratch_bytes});
     infos[binding_params] = {buffers.work.buffer, buffers.work.offset, work_params_bytes};
@@ -119,36 +151,42 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
         infos[slot.slot] = {range.buffer, begin, whole ? VK_WHOLE_SIZE : bytes};
     }
 
-    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC, 4},
-                                          {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, binding_count - 4}};
+    DescriptorInfos widen_infos = infos;
+    const bool widens = binding.plan->widen_pipeline != VK_NULL_HANDLE;
+    if (widens) {
+        const WideRegion& wide = binding.plan->wide;
+        const VkDescriptorBufferInfo wide_k{buffers.work.buffer, buffers.work.offset + wide.k_offset, wide.k_bytes};
+        const VkDescriptorBufferInfo wide_v{buffers.work.buffer, buffers.work.offset + wide.v_offset, wide.v_bytes};
+        widen_infos[binding_q] = wide_k;
+        widen_infos[binding_o] = wide_v;
+        for (BindingSlot slot : {binding_k, binding_v}) {
+            const size_t tensor = slot - binding_k;
+            if (binding.range_bytes[slot] != binding.total_bytes[slot])
+                return error(Code::limit_exceeded,
+                             std::string("the range of ") + (slot == binding_k ? "k" : "v") + " is " +
+                                 std::to_string(binding.total_bytes[slot]) +
+                                 " bytes, beyond the device's descriptors: set Problem::widen to off");
+            binding.source_base_elems[tensor] = binding.base_elems[slot];
+            binding.base_elems[slot] = 0;
+            infos[slot] = slot == binding_k ? wide_k : wide_v;
+            binding.range_bytes[slot] = binding.total_bytes[slot] = infos[slot].range;
+        }
+    }
+
+    const uint32_t n_sets = widens ? 2 : 1;
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC, 4 * n_sets},
+                                          {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, (binding_count - 4) * n_sets}};
     VkDescriptorPoolCreateInfo pool_info{};
     pool_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
-    pool_info.maxSets = 1;
+    pool_info.maxSets = n_sets;
     pool_info.poolSizeCount = 2;
     pool_info.pPoolSizes = sizes;
-    VkResult result =
+    const VkResult result =
         engine.functions.vkCreateDescriptorPool(engine.host.device, &pool_info, engine.host.allocator, &binding.pool);
     if (result != VK_SUCCESS) return error(Code::device_error, "vkCreateDescriptorPool failed", result);
-    VkDescriptorSetAllocateInfo set_info{};
-    set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
-    set_info.descriptorPool = binding.pool;
-    set_info.descriptorSetCount = 1;
-    set_info.pSetLayouts = &engine.set_layout;
-    result = engine.functions.vkAllocateDescriptorSets(engine.host.device, &set_info, &binding.set);
-    if (result != VK_SUCCESS) return error(Code::device_error, "vkAllocateDescriptorSets failed", result);
-
-    std::array<VkWriteDescriptorSet, binding_count> writes{};
-    for (uint32_t i = 0; i < binding_count; i++) {
-        writes[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
-        writes[i].dstSet = binding.set;
-        writes[i].dstBinding = i;
-        writes[i].descriptorCount = 1;
-        writes[i].descriptorType =
-            i <= binding_o ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-        writes[i].pBufferInfo = &infos[i];
-    }
-    engine.functions.vkUpdateDescriptorSets(engine.host.device, binding_count, writes.data(), 0, nullptr);
-    return {};
+    Status status = make_set(engine, binding.pool, infos, binding.set);
+    if (status.ok() && widens) status = make_set(engine, binding.pool, widen_infos, binding.widen_set);
+    return status;
 }
 
 }  // namespace
@@ -193,10 +231,11 @@ Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const 
         if (Status status = check_offset(slot); !status.ok()) return status;
         if (Status status = check_range(engine, slot); !status.ok()) return status;
     }
-    if (buffers.work.offset % std::max<uint64_t>(engine.capabilities.storage_offset_alignment, 8) != 0)
+    if (buffers.work.offset % std::max<uint64_t>(engine.capabilities.storage_offset_alignment, 16) != 0)
         return error(Code::invalid_argument,
-                     "the offset of work must be a multiple of the device's storage buffer alignment, " +
-                         std::to_string(engine.capabilities.storage_offset_alignment) + " bytes");
+                     "the offset of work must be a multiple of " +
+                         std::to_string(std::max<uint64_t>(engine.capabilities.storage_offset_alignment, 16)) +
+                         " bytes, the device's storage buffer alignment or 16");
     if (range_end(engine, buffers.work) < buffers.work.offset + plan->report.workspace_bytes)
         return error(Code::invalid_argument,
                      "work has too few bytes: the plan needs " + std::to_string(plan->report.workspace_bytes));

@@ -33,9 +33,15 @@ enum BindingSlot : uint32_t {
     binding_count
 };
 
-// Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set.
+// Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set, then the widened k and v.
 constexpr uint64_t work_params_bytes = 4096;
 constexpr uint64_t work_scratch_bytes = 4096;
+
+// Where widen.comp leaves k and v, from the start of the workspace. Offsets are multiples of every device's buffer alignment.
+struct WideRegion {
+    uint64_t k_offset = 0, k_bytes = 0, v_offset = 0, v_bytes = 0;
+    uint64_t end() const { return v_offset + v_bytes; }
+};
 
 // What it took to make a pipeline; compile_ms stays 0 when it was there.
 struct PipelineCost {
@@ -86,6 +92,9 @@ class PlanImpl {
     EmittedHook hook;
     Variant variant;
     VkPipeline pipeline = VK_NULL_HANDLE;
+    VkPipeline widen_pipeline = VK_NULL_HANDLE;  // null: attention reads the caller's k and v
+    uint32_t widen_rows = 64;                    // rows of k and v that one workgroup copies
+    WideRegion wide;                             // at the bounds; what a call leaves free stays unused
     PlanReport report;
     uint64_t tables_capacity_bytes = 0;
     double gflops_estimate = 1.0;  // of this variant on this device class, for the dispatch time cap
@@ -99,7 +108,7 @@ class ArgsImpl {
     std::shared_ptr<const BlockMask> block_mask;
     uint64_t tables_bytes = 0;
     std::array<uint64_t, 4> span_elems{};  // q, k, v, o: elements from the first to the last one touched
-    std::array<Strides, 4> strides{};      // q, k, v, o
+    std::array<Strides, 4> strides{};      // q, k, v, o as the attention kernel reads them
 };
 
 class BindingImpl {
@@ -110,10 +119,13 @@ class BindingImpl {
     Buffers buffers;
     VkDescriptorPool pool = VK_NULL_HANDLE;  // binding flavour
     VkDescriptorSet set = VK_NULL_HANDLE;
+    VkDescriptorSet widen_set = VK_NULL_HANDLE;  // the caller's k and v in, the workspace's at q's and o's places out
     std::array<uint64_t, binding_count> address{};     // address flavour
     std::array<uint32_t, binding_count> base_elems{};  // binding flavour: the rest of an offset after alignment
-    std::array<uint64_t, 4> range_bytes{};             // binding flavour: descriptor range of q, k, v, o
-    std::array<uint64_t, 4> total_bytes{};             // from the aligned-down offset to the end of the host's range
+    std::array<uint64_t, 2> source_address{};          // the caller's k and v, when attention reads the workspace's
+    std::array<uint32_t, 2> source_base_elems{};
+    std::array<uint64_t, 4> range_bytes{};  // binding flavour: descriptor range of q, k, v, o for attention
+    std::array<uint64_t, 4> total_bytes{};  // from the aligned-down offset to the end of the host's range
 };
 
 // The step of descriptor windows in bytes: the device's offset alignment, and four elements of any type.

@@ -13,6 +13,7 @@
 
 namespace vkattn {
 
+// Ascending by the work that it took.
 enum class ModuleOrigin : uint8_t { ahead_of_time, disk_cache, compiled };
 
 struct Module {

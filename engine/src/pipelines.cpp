@@ -1,4 +1,5 @@
 // Modules and pipelines: made once a variant, kept until the engine goes.
+#include <algorithm>
 #include <chrono>
 
 #include "engine_impl.h"
@@ -77,7 +78,7 @@ Result<VkShaderModule> EngineImpl::shader_module(const ModuleKey& key, const Emi
     if (const auto found = modules_.find(key); found != modules_.end()) return found->second;
     auto made = make_module(key, hook, options);
     if (!made) return made.status();
-    *origin = made->origin;
+    *origin = std::max(*origin, made->origin);
 
     VkShaderModuleCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;

@@ -1,5 +1,6 @@
 // plan: check, normalise, emit, choose, compile. Every decision of a problem is made here and reported.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "engine_impl.h"
@@ -84,6 +85,10 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.k_vec4 = problem.k_aligned;
     module.v_vec4 = problem.v_aligned;
     module.o_vec4 = problem.o_aligned;
+    if (choice.widen) {
+        module.k_type = module.v_type = ElementType::f32;
+        module.k_vec4 = module.v_vec4 = true;
+    }
     module.subgroup_reduce = choice.subgroup_reduce;
     module.hook_hash = hook.hash;
 
@@ -109,6 +114,35 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         variant.constants.emplace_back(SPEC_MASK_FIRST + static_cast<uint32_t>(i), ref.bits);
     }
     return variant;
+}
+
+// widen.comp reads the caller's k and v; it has no hook, and q and o are not its business.
+Variant make_widen_variant(const Problem& problem, uint32_t rows) {
+    Variant variant;
+    ModuleKey& module = variant.module;
+    module.kernel = "widen";
+    module.addressing = problem.addressing;
+    module.k_type = problem.k_type;
+    module.v_type = problem.v_type;
+    module.k_vec4 = problem.k_aligned;
+    module.v_vec4 = problem.v_aligned;
+    variant.constants = {
+        {SPEC_WORKGROUP_SIZE, rows},
+        {SPEC_HEAD_DIM, static_cast<uint32_t>(problem.head_dim)},
+        {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
+    };
+    return variant;
+}
+
+// Of several modules the one that took most work names where a plan's shaders came from.
+std::string_view origin_name(const PipelineCost& cost) {
+    if (cost.compile_ms == 0.0) return "there already";
+    switch (cost.origin) {
+    case ModuleOrigin::ahead_of_time: return "ahead of time";
+    case ModuleOrigin::disk_cache: return "disk cache";
+    case ModuleOrigin::compiled: return "compiled";
+    }
+    return "?";
 }
 
 }  // namespace
@@ -154,11 +188,16 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     auto pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
     if (!pipeline) return pipeline.status();
     plan->pipeline = *pipeline;
+    if (choice->widen) {
+        plan->widen_rows = std::min(plan->widen_rows, std::bit_floor(engine->capabilities.max_invocations));
+        auto widen = engine->pipeline(make_widen_variant(problem, plan->widen_rows), EmittedHook{}, &cost);
+        if (!widen) return widen.status();
+        plan->widen_pipeline = *widen;
+        plan->wide = wide_region(problem);
+    }
     report.compile_ms = cost.compile_ms;
-    report.module = cost.compile_ms == 0.0                       ? "there already"
-                    : cost.origin == ModuleOrigin::ahead_of_time ? "ahead of time"
-                    : cost.origin == ModuleOrigin::disk_cache    ? "disk cache"
-                                                                 : "compiled";
+    report.module = origin_name(cost);
+    report.widened = choice->widen;
     report.path = to_string(problem.path);
     report.skeleton = to_string(problem.skeleton);
     report.schedule = to_string(problem.schedule);
@@ -168,7 +207,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
                                                                              : choice->threads_x * choice->micro_cols);
     report.tables_bytes = plan->tables_capacity_bytes;
-    report.workspace_bytes = work_params_bytes + work_scratch_bytes;
+    report.workspace_bytes = choice->widen ? plan->wide.end() : work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;
     const double pairs = static_cast<double>(s.batch) * s.q_heads * static_cast<double>(s.q_len) * s.kv_len;
     report.estimated_ms = 2.0 * (problem.head_dim + problem.value_dim) * pairs / plan->gflops_estimate * 1e-6;

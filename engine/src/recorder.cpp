@@ -34,6 +34,8 @@ class Recorder {
 
         begin_label();
         write_params();
+        if (plan_.widen_pipeline != VK_NULL_HANDLE && params.kv_len > 0)
+            widen(begin / params.q_tiles, (end - 1) / params.q_tiles);
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.pipeline);
         for (uint64_t head = begin / params.q_tiles; head * params.q_tiles < end;) {
             const Window window = window_from(head, heads);
@@ -65,6 +67,12 @@ class Recorder {
             layouts[i]->address = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
             layouts[i]->base = binding_.base_elems[i];
         }
+        TensorLayout* sources[] = {&params.k_source, &params.v_source};
+        for (uint32_t i = 0; i < 2; i++) {
+            sources[i]->address = {static_cast<uint32_t>(binding_.source_address[i]),
+                                   static_cast<uint32_t>(binding_.source_address[i] >> 32)};
+            sources[i]->base = binding_.source_base_elems[i];
+        }
         barrier(barrier_workspace_reuse, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                 VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
@@ -72,6 +80,45 @@ class Recorder {
         f_.vkCmdUpdateBuffer(cmd_, binding_.buffers.work.buffer, binding_.buffers.work.offset, sizeof params, &params);
         barrier(barrier_params, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
+    }
+
+    // Heads of k and v that queries of the flat heads [first, last] read, and no others: slices share the work.
+    void widen(uint64_t first, uint64_t last) {
+        const AttentionParams& params = args_.params;
+        auto kv_head = [&](uint64_t head) {
+            const uint64_t q_heads = static_cast<uint64_t>(params.q_heads);
+            return head / q_heads * static_cast<uint64_t>(params.kv_heads) +
+                   head % q_heads / static_cast<uint64_t>(params.group);
+        };
+        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.widen_pipeline);
+        if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.widen_set, {});
+        const uint64_t kv_len = static_cast<uint64_t>(params.kv_len);
+        const uint64_t end = (kv_head(last) + 1) * kv_len;
+        const uint64_t step = widen_rows_per_dispatch(plan_);
+        for (uint64_t row = kv_head(first) * kv_len; row < end; row += step) {
+            AttentionPush push{};
+            push.tile_base = static_cast<uint32_t>(row);
+            dispatch(push, (std::min(step, end - row) + plan_.widen_rows - 1) / plan_.widen_rows);
+        }
+        barrier(barrier_widened, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
+        dispatched_ = false;  // barrier_widened orders the next one
+    }
+
+    void bind_set(VkDescriptorSet set, const std::array<uint32_t, 4>& offset_bytes) {
+        f_.vkCmdBindDescriptorSets(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.engine->pipeline_layout, 0, 1, &set, 4,
+                                   offset_bytes.data());
+    }
+
+    void dispatch(AttentionPush push, uint64_t groups) {
+        if (dispatched_)
+            barrier(barrier_between_dispatches, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                    VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_SHADER_READ_BIT);
+        const uint64_t params_address = binding_.address[binding_params];
+        push.params_address = {static_cast<uint32_t>(params_address), static_cast<uint32_t>(params_address >> 32)};
+        f_.vkCmdPushConstants(cmd_, plan_.engine->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push, &push);
+        f_.vkCmdDispatch(cmd_, static_cast<uint32_t>(groups), 1, 1);
+        dispatched_ = true;
     }
 
     // Elements from the start of tensor i to head `head` of batch entry b.
@@ -91,6 +138,7 @@ class Recorder {
 
     uint64_t bytes_of(size_t i) const {
         const Problem& p = plan_.problem;
+        if ((i == 1 || i == 2) && plan_.widen_pipeline != VK_NULL_HANDLE) return element_bytes(ElementType::f32);
         return element_bytes(i == 0 ? p.q_type : i == 1 ? p.k_type : i == 2 ? p.v_type : p.o_type);
     }
 
@@ -131,26 +179,16 @@ class Recorder {
     }
 
     void record_window(const Window& window, uint64_t begin, uint64_t end) {
-        if (plan_.problem.addressing == Addressing::binding)
-            f_.vkCmdBindDescriptorSets(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.engine->pipeline_layout, 0, 1,
-                                       &binding_.set, 4, window.offset_bytes.data());
+        if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, window.offset_bytes);
         const uint64_t step = tiles_per_dispatch(plan_, args_.params.kv_len);
         for (uint64_t tile = begin; tile < end; tile += step) {
-            if (dispatched_)
-                barrier(barrier_between_dispatches, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
-                        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_SHADER_READ_BIT);
             AttentionPush push{};
-            const uint64_t params_address = binding_.address[binding_params];
-            push.params_address = {static_cast<uint32_t>(params_address), static_cast<uint32_t>(params_address >> 32)};
             push.tile_base = static_cast<uint32_t>(tile);
             push.shift_q = window.shift_elems[0];
             push.shift_k = window.shift_elems[1];
             push.shift_v = window.shift_elems[2];
             push.shift_o = window.shift_elems[3];
-            f_.vkCmdPushConstants(cmd_, plan_.engine->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push,
-                                  &push);
-            f_.vkCmdDispatch(cmd_, static_cast<uint32_t>(std::min(step, end - tile)), 1, 1);
-            dispatched_ = true;
+            dispatch(push, std::min(step, end - tile));
         }
     }
 
@@ -178,6 +216,15 @@ class Recorder {
         return static_cast<uint64_t>(fit);
     }
 
+    // The same for rows of k and v: an element takes about as long to copy as 64 operations of attention (ledger T1).
+    static uint64_t widen_rows_per_dispatch(const PlanImpl& plan) {
+        const Problem& p = plan.problem;
+        const double group_ms = 64.0 * (p.head_dim + p.value_dim) * plan.widen_rows / plan.gflops_estimate * 1e-6;
+        const double fit = std::clamp(p.max_dispatch_ms / group_ms, 1.0,
+                                      static_cast<double>(plan.engine->capabilities.max_workgroups));
+        return static_cast<uint64_t>(fit) * plan.widen_rows;
+    }
+
   private:
     const PlanImpl& plan_;
     const DeviceFunctions& f_;
@@ -200,7 +247,14 @@ uint32_t count_dispatches(const PlanImpl& plan, const Shape& shape) {
     const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + tile_q - 1) / tile_q *
                            static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
     const uint64_t step = Recorder::tiles_per_dispatch(plan, shape.kv_len);
-    return static_cast<uint32_t>((tiles + step - 1) / step);
+    uint64_t dispatches = (tiles + step - 1) / step;
+    if (plan.widen_pipeline != VK_NULL_HANDLE && tiles > 0) {
+        const uint64_t rows = static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.kv_heads) *
+                              static_cast<uint64_t>(shape.kv_len);
+        const uint64_t widen_step = Recorder::widen_rows_per_dispatch(plan);
+        dispatches += (rows + widen_step - 1) / widen_step;
+    }
+    return static_cast<uint32_t>(dispatches);
 }
 
 }  // namespace vkattn

@@ -9,6 +9,7 @@ namespace vkattn {
 enum InternalBarrier : int32_t {
     barrier_workspace_reuse,     // earlier dispatches are done with the workspace -> this call overwrites the params
     barrier_params,              // the params are written -> dispatches read them
+    barrier_widened,             // k and v are in the workspace -> attention reads them
     barrier_between_dispatches,  // parts of one call, kept apart by the time cap or a descriptor window
     barrier_kinds,
 };

@@ -87,7 +87,7 @@ bool is_lavapipe(const Capabilities& capabilities) {
 // than their length; 16-bit elements take registers to decode, bounds checks of descriptors cost more the more loads a step has.
 void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const uint32_t dims = static_cast<uint32_t>(problem.head_dim + problem.value_dim);
-    const bool wide_keys = problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32;
+    const bool wide_keys = choice.widen || (problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32);
     choice.workgroup_size = std::min(64u, std::bit_floor(capabilities.max_invocations));
     choice.tile_rows = choice.workgroup_size;
     if (choice.addressing == Addressing::binding) choice.step_keys = 2;
@@ -152,13 +152,62 @@ void choose_skeleton(const Capabilities& capabilities, const Problem& problem, C
     }
 }
 
+Status choose_widen(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    // A row of k and v is worth copying when this many rows of q read it (ledger T1), and not at any price in memory.
+    constexpr int64_t min_rows = 32;
+    constexpr uint64_t max_automatic_bytes = 1u << 30;
+    const Shape& s = problem.max_shape;
+    const WideRegion wide = wide_region(problem);
+    const uint64_t rows =
+        static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.kv_heads) * static_cast<uint64_t>(s.kv_len);
+    std::string obstacle;
+    if (rows > 0xffffffffull || std::max(wide.k_bytes, wide.v_bytes) / 4 > 0xffffffffull)
+        obstacle = "k or v has more than 2^32 elements";
+    if (choice.addressing == Addressing::binding &&
+        std::max({largest_tensor_bytes(problem), wide.k_bytes, wide.v_bytes}) + 256 >
+            capabilities.max_storage_buffer_range)
+        obstacle = "a tensor is larger than the device's descriptor range";
+    switch (problem.widen) {
+    case Widen::off: return {};
+    case Widen::on:
+        if (!obstacle.empty()) return error(Code::limit_exceeded, "Problem::widen was asked for, but " + obstacle);
+        choice.widen = true;
+        choice.why += "k and v widened as asked; ";
+        return {};
+    case Widen::automatic: break;
+    }
+    const bool wide_already = problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32 &&
+                              problem.k_aligned && problem.v_aligned;
+    const int64_t rows_per_key = int64_t{s.q_len} * (s.q_heads / s.kv_heads);
+    // Not through descriptors, whose ranges a caller's strides may exceed where the widened copy would not.
+    choice.widen = capabilities.software && choice.skeleton == Skeleton::rows &&
+                   choice.addressing == Addressing::address && !wide_already && rows_per_key >= min_rows &&
+                   wide.end() <= max_automatic_bytes && obstacle.empty();
+    if (choice.widen) choice.why += "k and v are widened to f32 first: a software device pays for decoding; ";
+    return {};
+}
+
 }  // namespace
+
+WideRegion wide_region(const Problem& problem) {
+    const Shape& s = problem.max_shape;
+    const uint64_t rows =
+        static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.kv_heads) * static_cast<uint64_t>(s.kv_len);
+    auto bytes = [&](int32_t dim) { return std::max<uint64_t>(rows, 1) * static_cast<uint64_t>((dim + 3) / 4) * 16; };
+    WideRegion wide;
+    wide.k_offset = work_params_bytes + work_scratch_bytes;
+    wide.k_bytes = bytes(problem.head_dim);
+    wide.v_offset = (wide.k_offset + wide.k_bytes + 255) / 256 * 256;
+    wide.v_bytes = bytes(problem.value_dim);
+    return wide;
+}
 
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
     choose_skeleton(capabilities, problem, choice);
+    if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
     if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
     else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
 

@@ -10,6 +10,7 @@ struct Choice {
     Schedule schedule = Schedule::dense;
     Addressing addressing = Addressing::binding;
     bool subgroup_reduce = false;
+    bool widen = false;
     uint32_t workgroup_size = 64;
     uint32_t tile_rows = 64;
     uint32_t step_keys = 8;
@@ -19,6 +20,9 @@ struct Choice {
     double gflops_estimate = 1.0;
     std::string why;
 };
+
+// Where the widened k and v of a problem lie at its upper bounds.
+WideRegion wide_region(const Problem& problem);
 
 // Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently.
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook);

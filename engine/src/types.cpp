@@ -47,4 +47,13 @@ std::string_view to_string(Skeleton skeleton) {
     return "?";
 }
 
+std::string_view to_string(Widen widen) {
+    switch (widen) {
+    case Widen::automatic: return "auto";
+    case Widen::off: return "off";
+    case Widen::on: return "on";
+    }
+    return "?";
+}
+
 }  // namespace vkattn

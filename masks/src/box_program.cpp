@@ -106,7 +106,7 @@ void BoxProgram::drop_unused(int32_t result) {
     }
 }
 
-Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings) {
+Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings, Keep keep) {
     if (tree.nodes.empty()) return error(Code::invalid_argument, "the mask's tree is empty");
     if (tree.nodes.back().type != Type::boolean)
         return error(Code::invalid_argument, "the mask's result is not a bool");
@@ -157,7 +157,7 @@ Result<BoxProgram> BoxProgram::make(const Tree& tree, const Shape& shape, const 
         if (node.op == Op::logical_and || node.op == Op::logical_or) program.add_sum_tests(step, tree, step.out);
         program.steps_[depends[i]].push_back(step);
     }
-    program.drop_unused(program.result_);
+    if (keep == Keep::result) program.drop_unused(program.result_);
     return program;
 }
 

@@ -18,7 +18,9 @@ enum class Verdict : uint8_t { empty, undecided, full };  // empty and full are 
 // Immutable; shared by the threads of one classification.
 class BoxProgram {
   public:
-    static Result<BoxProgram> make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings);
+    enum class Keep : uint8_t { result, every_node };  // what BoxEvaluator::value() will be asked for
+    static Result<BoxProgram> make(const Tree& tree, const Shape& shape, const ResolvedBindings& bindings,
+                                   Keep keep = Keep::result);
 
     bool depends_on_b() const { return depends_on_b_; }
     bool depends_on_h() const { return depends_on_h_; }
@@ -81,8 +83,9 @@ class BoxEvaluator {
         bool rows = false, columns = false;
     };
     Sides undecided_sides() const;
-    // The last box's result, for its half plane.
-    const Affine& result() const { return ints_[static_cast<size_t>(program_->result_)]; }
+    // The last box's result, for its half plane; and the value of any node that is no float.
+    const Affine& result() const { return value(program_->result_); }
+    const Affine& value(int32_t node) const { return ints_[static_cast<size_t>(node)]; }
 
   private:
     using Step = BoxProgram::Step;

@@ -94,9 +94,7 @@ class Canonical {
     std::vector<Node> run() {
         flatten();
         depends_ = dependence(tree_.nodes);
-        std::vector<uint64_t> slot_colours(std::max(tree_.slots.size(), tree_.params.size()), 0);
-        param_colours_ = slot_colours;
-        slot_colours_ = std::move(slot_colours);
+        slot_colours_.assign(tree_.slots.size(), 0);
         table_colours_.assign(tree_.tables.size(), 0);
         first_key_ = keys();
         key_ = first_key_;
@@ -167,7 +165,7 @@ class Canonical {
         // A literal, a param and a slot of one type are the same structure.
         const uint64_t slot = mix(mix(mix(1, static_cast<uint64_t>(Op::slot)), type), specialised);
         if (leaf.op == Op::literal) return is_lifted(leaf) ? slot : mix(mix(3, type), leaf.payload);
-        if (leaf.op == Op::param) return slot ^ param_colours_[leaf.payload];
+        if (leaf.op == Op::param) return slot;
         if (leaf.op == Op::slot) {
             const SlotRef& ref = tree_.slots[leaf.payload];
             return mix(mix(mix(1, static_cast<uint64_t>(Op::slot)), type), ref.specialised) ^
@@ -205,18 +203,16 @@ class Canonical {
         return keys;
     }
 
-    // Gives every param, slot and table a colour made of the places it is used in.
+    // Gives every slot and table a colour made of the places it is used in.
     void recolour() {
         std::vector<uint64_t> context(tree_.nodes.size(), 0);
         context[static_cast<size_t>(root_)] = 5;
-        std::vector<uint64_t> params(param_colours_.size(), 0);
         std::vector<uint64_t> slots(slot_colours_.size(), 0);
         std::vector<uint64_t> tables(table_colours_.size(), 0);
         for (size_t i = tree_.nodes.size(); i-- > 0;) {
             if (!flat_[i].kept) continue;
             const Node& at = tree_.nodes[i];
             const uint64_t here = mix(context[i], key_[i]);
-            if (at.op == Op::param) params[at.payload] += here;
             if (at.op == Op::slot) slots[at.payload] += here;
             if (at.op == Op::table) tables[at.payload] += here;
             for (size_t place = 0; place < flat_[i].operands.size(); ++place) {
@@ -224,7 +220,6 @@ class Canonical {
                 context[static_cast<size_t>(flat_[i].operands[place])] += mix(here, position);
             }
         }
-        param_colours_ = std::move(params);
         slot_colours_ = std::move(slots);
         table_colours_ = std::move(tables);
     }
@@ -289,7 +284,7 @@ class Canonical {
     int32_t root_;
     std::vector<Flat> flat_;
     std::vector<uint8_t> depends_;
-    std::vector<uint64_t> param_colours_, slot_colours_, table_colours_;
+    std::vector<uint64_t> slot_colours_, table_colours_;
     std::vector<uint64_t> first_key_, key_;
 };
 

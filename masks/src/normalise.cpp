@@ -17,16 +17,12 @@ using detail::TreeBuilder;
 // Rounds until the fixed point; two are usual. The bound only keeps a hostile tree from costing more than it should.
 constexpr int max_rounds = 16;
 
-// The tape with slots that stand for params turned back into params, simplified. `root` is where the result is.
+// The tape, simplified. `root` is where the result is.
 std::vector<Node> simplified(const Tree& tree, int32_t* root) {
     detail::Simplifier simplifier;
     std::vector<int32_t> position(tree.nodes.size(), -1);
     for (size_t i = 0; i < tree.nodes.size(); ++i) {
         Node node = tree.nodes[i];
-        if (node.op == Op::slot && tree.slots[node.payload].param >= 0) {
-            node.op = Op::param;
-            node.payload = static_cast<uint32_t>(tree.slots[node.payload].param);
-        }
         for (uint8_t a = 0; a < node.n_args; ++a) node.args[a] = position[static_cast<size_t>(node.args[a])];
         position[i] = simplifier.add(node);
     }
@@ -34,44 +30,42 @@ std::vector<Node> simplified(const Tree& tree, int32_t* root) {
     return simplifier.nodes().nodes();
 }
 
-// Every use of a literal becomes a slot of its own, also of equal literals: whether two values happen to be equal is no
-// structure. A param is one slot however often it is used.
+// Every use of a literal or a param becomes a slot of its own, also of equal literals and of one param used twice:
+// whether two values happen to be equal, or have one name, is no structure.
 Tree lifted(const Tree& tree) {
     Tree result;
     result.params = tree.params;
     result.tables = tree.tables;
     result.slots = tree.slots;
-    std::vector<int32_t> param_slots(tree.params.size(), -1);
     std::vector<int32_t> position(tree.nodes.size(), -1);
     const auto push = [&result](const Node& node) {
         result.nodes.push_back(node);
         return static_cast<int32_t>(result.nodes.size()) - 1;
     };
-    const auto push_slot = [&](const SlotRef& slot) {
+    const auto is_value = [](const Node& node) {
+        return node.op == Op::param || (node.op == Op::literal && detail::is_lifted(node));
+    };
+    const auto lift = [&](const Node& value, bool specialised_place) {
+        SlotRef slot{.type = value.type};
+        if (value.op == Op::param) {
+            slot.param = static_cast<int32_t>(value.payload);
+        } else {
+            slot.specialised = specialised_place;
+            slot.bits = value.payload;
+        }
         result.slots.push_back(slot);
         return push(make_node(Op::slot, slot.type, {}, static_cast<uint32_t>(result.slots.size()) - 1));
     };
-    const auto lift = [&](const Node& literal, bool specialised) {
-        return push_slot({.type = literal.type, .specialised = specialised, .param = -1, .bits = literal.payload});
-    };
     for (size_t i = 0; i < tree.nodes.size(); ++i) {
         Node node = tree.nodes[i];
-        const bool is_root = i + 1 == tree.nodes.size();
-        if (node.op == Op::literal && detail::is_lifted(node)) {
-            if (is_root) lift(node, false);
-            continue;  // lifted where it is used
-        }
-        if (node.op == Op::param) {
-            int32_t& slot = param_slots[node.payload];
-            if (slot < 0) slot = push_slot({.type = node.type, .param = static_cast<int32_t>(node.payload)});
-            position[i] = slot;
+        if (is_value(node)) {  // lifted where it is used
+            if (i + 1 == tree.nodes.size()) lift(node, false);
             continue;
         }
         for (uint8_t a = 0; a < node.n_args; ++a) {
             const Node& arg = tree.nodes[static_cast<size_t>(node.args[a])];
-            const bool lift_it = arg.op == Op::literal && detail::is_lifted(arg);
-            node.args[a] = lift_it ? lift(arg, detail::is_specialised_place(node, a))
-                                   : position[static_cast<size_t>(node.args[a])];
+            node.args[a] = is_value(arg) ? lift(arg, detail::is_specialised_place(node, a))
+                                         : position[static_cast<size_t>(node.args[a])];
         }
         position[i] = push(node);
     }

@@ -73,7 +73,8 @@ int32_t Simplifier::add_select(const Node& node) {
     const int32_t otherwise = node.args[2];
     if (is_boolean(condition, true)) return then;
     if (is_boolean(condition, false)) return otherwise;
-    if (then == otherwise && !is_literal(then)) return then;  // equal literals are two slots
+    const bool is_value = is_literal(then) || nodes_[then].op == Op::param;  // of which every use is a slot of its own
+    if (then == otherwise && !is_value) return then;
     if (node.type == Type::boolean) {
         if (is_boolean(then, true)) return add_or(condition, otherwise);
         if (is_boolean(then, false)) return add_and(add_not(condition), otherwise);

@@ -166,8 +166,10 @@ Result<RunResult> run_attention(const support::Device& device, const ShaderCompi
     if (!args) return args.status();
     auto memory = upload(device, tensors, *plan, *args, problem.max_tables_bytes);
     if (!memory) return memory.status();
+    const auto bind_start = Clock::now();
     auto binding = plan->bind(memory->buffers());
     if (!binding) return binding.status();
+    result.bind_us = 1000.0 * ms_since(bind_start);
     if (Status status = plan->check(*binding, *args); !status.ok()) return status;
 
     const Progress progress("running");

@@ -29,6 +29,7 @@ struct RunResult {
     std::vector<double> times_ms;  // one a timed run
     bool device_clock = true;
     double plan_ms = 0.0;
+    double bind_us = 0.0;
     double record_us = 0.0;  // host time of one record, the median
     uint64_t pipelines_created = 0;
 };

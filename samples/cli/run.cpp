@@ -181,8 +181,8 @@ void print_summary(const support::Device& device, const AttentionTensors& tensor
                      (outcome.run.device_clock ? " (device's clock)" : " (host's clock)") + ", " +
                      fixed(gflops(tensors, outcome), 1) + " GFLOP/s");
     line("host", "classify " + fixed(outcome.classify_ms, 1) + " ms, plan " + fixed(outcome.run.plan_ms, 1) +
-                     " ms (compile " + fixed(report.compile_ms, 1) + " ms, " + report.module + "), record " +
-                     fixed(outcome.run.record_us, 1) + " us");
+                     " ms (compile " + fixed(report.compile_ms, 1) + " ms, " + report.module + "), bind " +
+                     fixed(outcome.run.bind_us, 1) + " us, record " + fixed(outcome.run.record_us, 1) + " us");
     if (!outcome.check) return;
     line("check", std::string(outcome.check->ok() ? "passed" : "FAILED") + ": worst row error " +
                       scientific(outcome.check->rows.worst) + ", bound " + scientific(outcome.check->rows.bound) +
@@ -211,6 +211,7 @@ Status write_json(const Options& options, const support::Device& device, const A
         {"pipelines_created", outcome.run.pipelines_created},
         {"compile_ms", outcome.run.report.compile_ms},
         {"plan_ms", outcome.run.plan_ms},
+        {"bind_us", outcome.run.bind_us},
         {"record_us", outcome.run.record_us},
         {"classify_ms", outcome.classify_ms},
         {"sparsity", outcome.block_mask.sparsity()},

@@ -50,12 +50,14 @@ struct TensorLayout {
 
 struct AttentionParams {
     TensorLayout q;             // [B, Hq, Lq, D]
-    TensorLayout k;             // [B, Hkv, Lkv, D]
+    TensorLayout k;             // [B, Hkv, Lkv, D], as attention reads it: the caller's or the workspace's
     TensorLayout v;             // [B, Hkv, Lkv, Dv]
     TensorLayout o;             // [B, Hq, Lq, Dv]
     TensorLayout lse;           // [B, Hq, Lq] f32, stride_l 1
     TensorLayout work;          // f32 workspace after this struct
     TensorLayout tables;        // 32-bit words
+    TensorLayout k_source;      // the caller's k and v: what widen.comp reads
+    TensorLayout v_source;
 
     params_int batch;
     params_int q_heads;
@@ -85,7 +87,7 @@ struct AttentionParams {
 // tensor's index when its descriptor window starts further on (binding flavour; 0 otherwise).
 struct AttentionPush {
     params_uvec2 params_address;              // address flavour
-    params_uint tile_base;                    // first flat tile of this dispatch
+    params_uint tile_base;                    // first flat tile of this dispatch (widen: first row)
     params_uint reserved;
     params_uint shift_q;
     params_uint shift_k;

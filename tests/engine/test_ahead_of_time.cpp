@@ -8,6 +8,7 @@ using vkattn::Addressing;
 using vkattn::ElementType;
 using vkattn::Schedule;
 using vkattn::Skeleton;
+using vkattn::Widen;
 
 TEST_SUITE_BEGIN("ahead_of_time");
 
@@ -17,9 +18,11 @@ TEST_CASE("ahead of time: the window family without a compiler") {
         Skeleton skeleton;
         Addressing addressing;
         ElementType type;
+        Widen widen = Widen::off;
     };
     for (const Kernel kernel : {Kernel{Skeleton::rows, Addressing::address, ElementType::f32},
                                 Kernel{Skeleton::rows, Addressing::address, ElementType::f16},
+                                Kernel{Skeleton::rows, Addressing::address, ElementType::f16, Widen::on},
                                 Kernel{Skeleton::rows, Addressing::binding, ElementType::f32},
                                 Kernel{Skeleton::tiles, Addressing::binding, ElementType::f32},
                                 Kernel{Skeleton::tiles, Addressing::binding, ElementType::f16},
@@ -36,6 +39,7 @@ TEST_CASE("ahead of time: the window family without a compiler") {
             c.q_type = c.k_type = c.v_type = c.o_type = kernel.type;
             c.head_dim = c.value_dim = 24;
             c.shape = {2, 2, 1, 67, 75};
+            c.widen = kernel.widen;
             c.poison = Poison::partial;
             RunOptions options;
             options.engine = engine.get();

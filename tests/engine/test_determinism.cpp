@@ -8,6 +8,7 @@ using vkattn::Addressing;
 using vkattn::ElementType;
 using vkattn::Schedule;
 using vkattn::Skeleton;
+using vkattn::Widen;
 
 namespace {
 
@@ -25,6 +26,9 @@ std::vector<AttentionCase> cases() {
             c.value_dim = 48;
             c.k_type = ElementType::f16;
             c.v_type = ElementType::bf16;
+            c.widen = Widen::off;
+            all.push_back(c);
+            c.widen = Widen::on;
             all.push_back(c);
         }
     return all;
@@ -70,6 +74,28 @@ TEST_CASE("many short dispatches give the bits of one") {
         CHECK((!whole.ran() || parts.log.dispatches > whole.log.dispatches));
         CHECK_MESSAGE(same_bits(whole, parts), replay_line(c, VulkanContext::shared()));
     }
+}
+
+TEST_CASE("widened keys and values give the bits of those read in place, where the steps are the same") {
+    int compared = 0;
+    for (AttentionCase c : cases()) {
+        if (c.widen == Widen::on) continue;
+        c.addressing = Addressing::binding;
+        for (Layout layout : {Layout::bhld, Layout::odd}) {
+            c.layout = layout;
+            const Inputs inputs = make_inputs(c);
+            c.widen = Widen::off;
+            const RunResult in_place = run(c, inputs);
+            c.widen = Widen::on;
+            const RunResult widened = run(c, inputs);
+            CHECK(widened.report.widened);
+            CHECK_FALSE(in_place.report.widened);
+            if (in_place.report.tile_kv != widened.report.tile_kv) continue;
+            CHECK_MESSAGE(same_bits(in_place, widened), replay_line(c, VulkanContext::shared()));
+            compared++;
+        }
+    }
+    CHECK(compared == 12);
 }
 
 TEST_CASE("addresses and descriptors give the same bits where they have the same steps") {

@@ -14,6 +14,7 @@ using vkattn::Addressing;
 using vkattn::ElementType;
 using vkattn::Schedule;
 using vkattn::Skeleton;
+using vkattn::Widen;
 
 namespace {
 
@@ -52,7 +53,18 @@ constexpr Kernel kernels[] = {{Skeleton::rows, Addressing::address},
                               {Skeleton::tiles, Addressing::binding}};
 constexpr int32_t slow_kernel = 1, slow_from_dim = 72;
 
-enum PipelineAxis : size_t { axis_mask, axis_score, axis_types, axis_dims, axis_schedule, axis_kernel, axis_odd };
+constexpr Widen widens[] = {Widen::off, Widen::on};
+
+enum PipelineAxis : size_t {
+    axis_mask,
+    axis_score,
+    axis_types,
+    axis_dims,
+    axis_schedule,
+    axis_kernel,
+    axis_odd,
+    axis_widen
+};
 
 struct Lengths {
     int32_t q, kv;
@@ -86,8 +98,9 @@ std::vector<std::vector<int32_t>> pipeline_table() {
     };
     // The head dim and the hooks meet nowhere in the kernels; their 180 pairs would double the pipelines. The long campaign has them.
     options.free_pairs = {{axis_mask, axis_dims}, {axis_score, axis_dims}};
-    return pairwise_table({count(masks), count(scores), count(types), count(dims), count(schedules), count(kernels), 4},
-                          options);
+    return pairwise_table(
+        {count(masks), count(scores), count(types), count(dims), count(schedules), count(kernels), 4, count(widens)},
+        options);
 }
 
 std::vector<std::vector<int32_t>> call_table() {
@@ -108,6 +121,7 @@ AttentionCase make_case(const std::vector<int32_t>& pipeline, const std::vector<
     c.schedule = schedules[pipeline[axis_schedule]];
     c.skeleton = kernels[pipeline[axis_kernel]].skeleton;
     c.addressing = offered(kernels[pipeline[axis_kernel]].addressing);
+    c.widen = widens[pipeline[axis_widen]];
     c.shape = {heads[call[1]].b, heads[call[1]].hq, heads[call[1]].hkv, lengths[call[0]].q, lengths[call[0]].kv};
     c.layout = pipeline[axis_odd] == 3 ? Layout::odd : layouts[call[2]];
     c.slices = static_cast<uint32_t>(slice_counts[call[3]]);
@@ -189,7 +203,7 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
                 c.score = schedule == Schedule::list ? "softcap" : "none";
                 c.shape = {2, 6, 2, 67, 74};
                 c.head_dim = c.value_dim = schedule == Schedule::dense ? 15 : 40;
-                if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16;
+                if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16, c.widen = Widen::on;
                 c.poison = Poison::partial;
                 c.slices = 2;
                 c.seed = seed++;
@@ -224,9 +238,10 @@ TEST_CASE("long: random cases over every axis" * doctest::skip(std::getenv("VKAT
     const auto pick = [](Random& random, const auto& axis) { return random.below(count(axis)); };
     for (uint64_t seed = first; seed < first + 2000; seed++) {
         Random random(seed);
-        AttentionCase c = make_case({pick(random, masks), pick(random, scores), 0, pick(random, dims),
-                                     pick(random, schedules), pick(random, kernels), random.below(4)},
-                                    {0, pick(random, heads), pick(random, layouts), 0, pick(random, blocks)}, seed);
+        AttentionCase c =
+            make_case({pick(random, masks), pick(random, scores), 0, pick(random, dims), pick(random, schedules),
+                       pick(random, kernels), random.below(4), pick(random, widens)},
+                      {0, pick(random, heads), pick(random, layouts), 0, pick(random, blocks)}, seed);
         c.q_type = static_cast<ElementType>(random.below(3));
         c.k_type = static_cast<ElementType>(random.below(3));
         c.v_type = static_cast<ElementType>(random.below(3));

@@ -75,6 +75,25 @@ TEST_CASE("one head beyond the descriptor range is refused with the sizes, and a
     CHECK(refused.refused.message.find("address") != std::string::npos);
 }
 
+TEST_CASE("widening beyond the descriptor range is refused when it is asked for, and left out when it is not") {
+    vkattn::LimitOverrides limits;
+    limits.max_storage_buffer_range = 1u << 18;
+    const auto limited = make_engine(VulkanContext::shared(), limits);
+    AttentionCase c;
+    c.shape = {2, 1, 1, 64, 600};  // widened 307,200 bytes
+    c.k_type = c.v_type = ElementType::f16;
+    c.addressing = Addressing::binding;
+    RunOptions options;
+    options.engine = limited.get();
+    CHECK_FALSE(run_and_check(c, options).report.widened);
+    c.widen = vkattn::Widen::on;
+    options.expect_refusal = true;
+    const RunResult refused = run(c, make_inputs(c), options);
+    REQUIRE_FALSE(refused.ran());
+    CHECK(refused.refused.code == vkattn::Code::limit_exceeded);
+    CHECK(refused.refused.message.find("Problem::widen") != std::string::npos);
+}
+
 TEST_CASE("little shared memory and few invocations: right, or refused with a reason") {
     struct Small {
         uint32_t shared_bytes, invocations;

@@ -14,6 +14,7 @@ constexpr std::string_view poison_names[] = {"none", "unattended", "partial"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 constexpr std::string_view schedule_names[] = {"automatic", "dense", "interval", "list"};
 constexpr std::string_view skeleton_names[] = {"automatic", "rows", "tiles"};
+constexpr std::string_view widen_names[] = {"automatic", "off", "on"};
 constexpr std::string_view addressing_names[] = {"automatic", "address", "binding"};
 
 // Visits every field under its key: one list for writing and for reading.
@@ -69,6 +70,7 @@ void visit(Visitor& v, Case& c) {
     v("dv", c.value_dim);
     v.choice("schedule", c.schedule, schedule_names);
     v.choice("skeleton", c.skeleton, skeleton_names);
+    v.choice("widen", c.widen, widen_names);
     v.choice("addressing", c.addressing, addressing_names);
     v("b", c.shape.batch);
     v("hq", c.shape.q_heads);

@@ -36,6 +36,7 @@ struct AttentionCase {
     vkattn::Schedule schedule = vkattn::Schedule::automatic;
     vkattn::Skeleton skeleton = vkattn::Skeleton::automatic;
     vkattn::Addressing addressing = vkattn::Addressing::automatic;
+    vkattn::Widen widen = vkattn::Widen::automatic;
     // What does not.
     vkattn::Shape shape{1, 1, 1, 64, 64};
     Layout layout = Layout::bhld;

@@ -77,6 +77,7 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     problem.schedule = c.schedule;
     problem.addressing = c.addressing;
     problem.skeleton = c.skeleton;
+    problem.widen = c.widen;
     if (c.schedule == vkattn::Schedule::list) {
         problem.block_q = c.block_q == 0 ? 128 : c.block_q;
         problem.block_kv = c.block_kv == 0 ? 128 : c.block_kv;

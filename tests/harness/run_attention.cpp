@@ -66,7 +66,8 @@ const vkattn::ShaderCompiler* test_compiler() {
 }
 
 std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits,
-                                            const vkattn::ShaderCompiler* compiler) {
+                                            const vkattn::ShaderCompiler* compiler,
+                                            const std::string& cache_directory) {
     vkattn::HostDevice host;
     host.instance = context.instance;
     host.physical_device = context.physical_device;
@@ -77,6 +78,7 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
     vkattn::EngineOptions options;
     options.compiler = compiler;
     options.limits = limits;
+    options.cache_directory = cache_directory;
     auto engine = vkattn::Engine::create(host, options);
     if (!engine) FAIL("Engine::create: " << engine.status().message);
     return *std::move(engine);

@@ -20,7 +20,8 @@ namespace vkattn_tests {
 const vkattn::ShaderCompiler* test_compiler();
 // An engine on the context, through the command spy and the counting allocator.
 std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits = {},
-                                            const vkattn::ShaderCompiler* compiler = test_compiler());
+                                            const vkattn::ShaderCompiler* compiler = test_compiler(),
+                                            const std::string& cache_directory = {});
 // The process's engine on VulkanContext::shared(): pipelines are shared by all cases.
 vkattn::Engine& shared_engine();
 

@@ -264,6 +264,73 @@ inline ScoreMod random_score_mod(Rng& rng, int size_budget, const RandomTreeOpti
     return RandomTrees(rng, options).score_mod(size_budget);
 }
 
+// What masks are usually made of: comparisons of q and kv, of their quotients and remainders, of ids and lengths; joined
+// by && || !. Unlike random trees, most of these have both true and false pairs.
+class RandomTerms {
+  public:
+    RandomTerms(Rng& rng, Expr b, Expr h, Expr q, Expr kv) : rng_(rng), b_(b), h_(h), q_(q), kv_(kv) {}
+
+    Expr term() {
+        const Expr n = number(), far = distance(), x = index(), y = index();  // drawn in this order by every compiler
+        const int divisor = any_divisor();
+        switch (rng_.below(11)) {
+        case 0: return kv_ <= q_ + n;
+        case 1: return q_ - kv_ <= n;
+        case 2: return far % divisor == n % 2;
+        case 3: return q_ / divisor == kv_ / n;
+        case 4: return table("m1", Type::i32)(q_) == table("m1", Type::i32)(kv_);
+        case 5: return table("t2", Type::boolean)(b_, kv_);
+        case 6: return kv_ < table("m1", Type::i32)(b_);
+        case 7: return x < y;
+        case 8: return x == y;
+        case 9: return abs(far) <= n + h_;
+        default: return natten_axis();
+        }
+    }
+
+  private:
+    Expr number() { return rng_.chance(25) ? param("p" + std::to_string(rng_.below(2)), 4) : rng_.between(-2, 14); }
+    int any_divisor() { return rng_.chance(70) ? 1 << rng_.below(4) : rng_.between(-3, 12); }
+    Expr distance() { return rng_.chance(70) ? q_ - kv_ : rng_.chance(50) ? q_ + kv_ : kv_ - q_ * rng_.between(0, 3); }
+    Expr index() {
+        const Expr far = distance(), n = number();
+        const Expr x = rng_.chance(40) ? q_ : rng_.chance(60) ? kv_ : far;
+        const int divisor = any_divisor(), few = rng_.between(-2, 4);
+        switch (rng_.below(8)) {
+        case 0: return x / divisor;
+        case 1: return x % divisor;
+        case 2: return x >> few;
+        case 3: return x & ((1 << (few & 3)) - 1);
+        case 4: return max(x, n);
+        case 5: return select(few > 1 ? q_ < n : kv_ < n, x, x + divisor);
+        case 6: return x * few;
+        default: return x + n;
+        }
+    }
+    Expr natten_axis() {
+        const int width = rng_.between(1, 12), kernel = rng_.between(1, width);
+        const bool rows = rng_.chance(50);
+        const Expr x = rows ? q_ / width : q_ % width, key = rows ? kv_ / width : kv_ % width;
+        const Expr start = clamp(x - kernel / 2, 0, width - kernel);
+        return key >= start && key < start + kernel;
+    }
+
+    Rng& rng_;
+    Expr b_, h_, q_, kv_;
+};
+
+inline Mask random_mask_of_terms(Rng& rng, int n_terms) {
+    return trace_mask([&](Index b, Index h, Index q, Index kv) {
+        RandomTerms terms(rng, b, h, q, kv);
+        Expr mask = terms.term();
+        for (int i = 1; i < n_terms; ++i) {
+            const Expr more = rng.chance(15) ? !terms.term() : terms.term();
+            mask = rng.chance(55) ? mask && more : mask || more;
+        }
+        return mask;
+    });
+}
+
 inline TableData random_table(Rng& rng, Type type, uint8_t n_dims) {
     TableData data;
     data.type = type;

@@ -282,43 +282,73 @@ TEST_CASE("lists are kept per batch entry and head only where the mask tells the
     CHECK(lists_of(trace_mask([](Index b, Index h, Index q, Index kv) { return q - kv <= h + b; })) == std::pair{3, 4});
 }
 
-// Replays with the seed in the message. Integer trees: exact after refinement. Float trees: sound, and never refuted
-// by evaluate.
-TEST_CASE("random trees: verdicts are sound, of integer trees exact, and pairs are counted right") {
-    int blocks_decided = 0;
-    for (uint64_t seed = 1; seed <= 6000; ++seed) {
+struct Visited {
+    int64_t masks_that_vary = 0, decided = 0, partial = 0;
+};
+
+// Every verdict on a mask against every element. Integer trees: exact after refinement. Float trees: sound, and never
+// refuted by evaluate.
+void check_every_verdict(uint64_t seed, Rng& rng, const Mask& mask, const Shape& shape, Visited& visited) {
+    REQUIRE(mask.status().ok());
+    const Bindings bindings = test::random_bindings(rng, {&mask.tree()});
+    Result<Evaluator> evaluator = Evaluator::make(mask, shape, bindings);
+    REQUIRE(evaluator.ok());
+    const Truth truth = [&](int b, int h, int q, int kv) { return evaluator->mask(b, h, q, kv); };
+    const bool integers = std::none_of(mask.tree().nodes.begin(), mask.tree().nodes.end(),
+                                       [](const Node& n) { return n.type == Type::f32; });
+    ClassifyOptions options;
+    options.block_q = rng.between(1, 7);
+    options.block_kv = rng.chance(50) ? options.block_q : rng.between(1, 9);
+    const Result<int64_t> pairs = count_pairs(mask, shape, bindings);
+    REQUIRE(pairs.ok());
+    const int64_t expected_pairs = brute_count(truth, shape);
+    CHECK_MESSAGE(*pairs == expected_pairs, "seed ", seed);
+    const int64_t all_pairs = int64_t{shape.batch} * shape.q_heads * shape.q_len * shape.kv_len;
+    visited.masks_that_vary += expected_pairs > 0 && expected_pairs < all_pairs ? 1 : 0;
+    for (const Refine refine : {Refine::host, Refine::none}) {
+        options.refine = refine;
+        const Result<BlockMask> found = create_block_mask(mask, shape, bindings, options);
+        REQUIRE_MESSAGE(found.ok(), "seed ", seed, ": ", found.status().message);
+        const Tally tally = compare(*found, truth, shape);
+        CHECK_MESSAGE(tally.unsound == 0, "seed ", seed, " refine ", static_cast<int>(refine), " ", tally.first);
+        if (refine == Refine::host && integers) CHECK_MESSAGE(tally.inexact == 0, "seed ", seed, " ", tally.first);
+        const int64_t blocks = int64_t{found->batch} * found->heads * found->rows() * found->columns();
+        visited.decided += refine == Refine::none ? blocks - found->partial_blocks() : 0;
+        visited.partial += refine == Refine::host ? found->partial_blocks() : 0;
+    }
+}
+
+TEST_CASE("100,000 random trees: verdicts are sound, of integer trees exact, and pairs are counted right" *
+          doctest::test_suite("random_classification")) {
+    Visited visited;
+    for (uint64_t seed = 1; seed <= 100000; ++seed) {
         Rng rng(seed);
         test::RandomTreeOptions tree_options;
         tree_options.floats = seed % 2 == 0;
         tree_options.extreme_literals = rng.chance(60);
         const Mask mask = test::random_mask(rng, rng.between(2, 24), tree_options);
-        REQUIRE(mask.status().ok());
-        const Bindings bindings = test::random_bindings(rng, {&mask.tree()});
-        const Shape shape = test::random_shape(rng);
-        Result<Evaluator> evaluator = Evaluator::make(mask, shape, bindings);
-        REQUIRE(evaluator.ok());
-        const Truth truth = [&](int b, int h, int q, int kv) { return evaluator->mask(b, h, q, kv); };
-        const bool integers = std::none_of(mask.tree().nodes.begin(), mask.tree().nodes.end(),
-                                           [](const Node& n) { return n.type == Type::f32; });
-        ClassifyOptions options;
-        options.block_q = rng.between(1, 7);
-        options.block_kv = rng.between(1, 9);
-        const Result<int64_t> pairs = count_pairs(mask, shape, bindings);
-        REQUIRE(pairs.ok());
-        CHECK_MESSAGE(*pairs == brute_count(truth, shape), "seed ", seed);
-        for (const Refine refine : {Refine::host, Refine::none}) {
-            options.refine = refine;
-            const Result<BlockMask> found = create_block_mask(mask, shape, bindings, options);
-            REQUIRE_MESSAGE(found.ok(), "seed ", seed, ": ", found.status().message);
-            const Tally tally = compare(*found, truth, shape);
-            CHECK_MESSAGE(tally.unsound == 0, "seed ", seed, " refine ", static_cast<int>(refine), " ", tally.first);
-            if (refine == Refine::host && integers) CHECK_MESSAGE(tally.inexact == 0, "seed ", seed, " ", tally.first);
-            blocks_decided += refine == Refine::none
-                                  ? static_cast<int>(found->rows() * found->columns() - found->partial_blocks())
-                                  : 0;
-        }
+        check_every_verdict(seed, rng, mask, test::random_shape(rng), visited);
     }
-    CHECK(blocks_decided > 10000);  // otherwise the trees say nothing about the domain
+    // Otherwise the trees say nothing about the domain.
+    CHECK(visited.masks_that_vary > 25000);
+    CHECK(visited.decided > 1000000);
+    CHECK(visited.partial > 200000);
+}
+
+TEST_CASE("8,000 masks of usual terms: verdicts are sound and exact, and pairs are counted right" *
+          doctest::test_suite("random_classification")) {
+    Visited visited;
+    for (uint64_t seed = 1; seed <= 8000; ++seed) {
+        Rng rng(seed);
+        const Mask mask = test::random_mask_of_terms(rng, rng.between(1, 5));
+        Shape shape = test::random_shape(rng);
+        shape.q_len = rng.between(1, 40);
+        shape.kv_len = rng.between(1, 40);
+        check_every_verdict(seed, rng, mask, shape, visited);
+    }
+    CHECK(visited.masks_that_vary > 4000);
+    CHECK(visited.decided > 200000);
+    CHECK(visited.partial > 80000);
 }
 
 TEST_CASE("float comparisons: decided where every device agrees, partial where precision could matter") {

@@ -1,4 +1,5 @@
 // Normalisation: values stay, structure is canonical, and no value of a literal is structure.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <memory>
@@ -36,6 +37,7 @@ Tree normal(const ScoreMod& score_mod) {
 
 std::string hash_of(const char* text) { return structure_hash(normal(parsed(text))); }
 std::string hash_of(const Mask& mask) { return structure_hash(normal(mask)); }
+std::string hash_of(const ScoreMod& score_mod) { return structure_hash(normal(score_mod)); }
 
 // Any NaN equals any NaN: which one an operator gives is not promised.
 bool same_value(Type type, uint32_t x, uint32_t y) {
@@ -134,9 +136,41 @@ TEST_CASE("a value is no structure") {
     CHECK(hash_of(natten(32, 32, 7, 7)) == hash_of(natten(37, 23, 5, 9)));
     CHECK(hash_of(stand_alone_self_attention(32, 32)) == hash_of(stand_alone_self_attention(8, 3)));
     CHECK(hash_of("q < 5") == hash_of("q < 0"));
-    // But one param is one value, and two params are two.
-    CHECK(hash_of("q < x && kv < x") != hash_of("q < x && kv < y"));
+    // Nor that one param stands in two places.
+    CHECK(hash_of("q < x && kv < x") == hash_of("q < x && kv < y"));
     CHECK(hash_of("q < x && kv < y") == hash_of("q < 3 && kv < 3"));
+    CHECK(hash_of("q < x && kv < x") == hash_of("q < 3 && kv < 4"));
+    CHECK(hash_of("kv <= q + n && q - kv < n") == hash_of("kv <= q + 7 && q - kv < 9"));
+    CHECK(hash_of("kv <= q + n && q - kv < n") == hash_of("kv <= q + 7 && q - kv < n"));
+    CHECK(hash_of("(kv < q ? n : n) == b") == hash_of("(kv < q ? 5 : 6) == b"));
+    CHECK(hash_of("q * n - n < kv") == hash_of("q * 3 - 4 < kv"));
+    CHECK(hash_of(window(param("w"), param("w"))) == hash_of(window(param("left"), param("right"))));
+    CHECK(hash_of(softcap(20.0f)) == hash_of(softcap(param("cap"))));
+    CHECK(hash_of(softcap(20.0f)) == hash_of(softcap(30.0f)));
+}
+
+TEST_CASE("every use of a literal or param has a slot of its own, with the right value") {
+    const Tree tree = normal(parsed("kv <= q + n && q - kv < n && q < m && kv / 4 != q / n"));
+    const Slots slots = slots_of(tree);
+    CHECK(slots.params == 4);
+    CHECK(slots.literals == 1);
+    CHECK(tree.params.size() == 2);
+    std::vector<int32_t> uses(tree.slots.size(), 0);
+    for (const Node& node : tree.nodes) {
+        for (uint8_t a = 0; a < node.n_args; ++a) {
+            const Node& arg = tree.nodes[static_cast<size_t>(node.args[a])];
+            if (arg.op == Op::slot) ++uses[arg.payload];
+        }
+    }
+    CHECK(uses == std::vector<int32_t>(tree.slots.size(), 1));
+    Bindings bindings;
+    bindings.scalars["n"] = int32_t{11};
+    bindings.scalars["m"] = int32_t{13};
+    const Result<ResolvedBindings> resolved = resolve(tree, bindings);
+    REQUIRE(resolved.ok());
+    std::vector<uint32_t> values = slot_values(tree, *resolved);
+    std::sort(values.begin(), values.end());
+    CHECK(values == std::vector<uint32_t>{4, 11, 11, 11, 13});
 }
 
 TEST_CASE("equal masks hash equal, however they are written") {
@@ -188,7 +222,7 @@ TEST_CASE("literals and params become slots, divisors specialised ones") {
     const Slots window = slots_of(normal(parsed("q - kv <= 77 && kv <= q && b < n && h < n")));
     CHECK(window.literals == 1);
     CHECK(window.specialised == 0);
-    CHECK(window.params == 1);
+    CHECK(window.params == 2);
     const Slots divided = slots_of(normal(parsed("q / 4 == kv % 8 && q << 2 > kv >> 1 && q / w == 3")));
     CHECK(divided.specialised == 4);
     CHECK(divided.literals == 5);

@@ -95,6 +95,7 @@ struct Problem {
     Schedule schedule = Schedule::automatic;  // automatic never picks list unless a block size is given
     Addressing addressing = Addressing::automatic;
     Skeleton skeleton = Skeleton::automatic;
+    Widen widen = Widen::automatic;
     int32_t block_q = 0;  // of the lists that Args will carry; 0: no lists
     int32_t block_kv = 0;
     double max_dispatch_ms = 500.0;  // estimated time under which every dispatch is kept
@@ -162,6 +163,7 @@ struct PlanReport {
     std::string skeleton;    // "rows" | "tiles"
     std::string schedule;    // "dense" | "interval" | "list"
     std::string addressing;  // "address" | "binding"
+    bool widened = false;    // k and v go through f32 rows in the workspace
     std::string why;         // one sentence a choice
     int32_t tile_q = 0;      // rows of a tile
     int32_t tile_kv = 0;     // keys of a step

@@ -21,10 +21,16 @@ enum class Addressing : uint8_t { automatic, address, binding };
 // Which scalar skeleton: a query row per invocation (software devices) or shared-memory tiles (GPUs).
 enum class Skeleton : uint8_t { automatic, rows, tiles };
 
+// Whether k and v are first copied to aligned f32 rows in the workspace, so that attention decodes nothing in its inner loops.
+// Exact; one more dispatch, 4 (D + Dv) bytes of workspace a key. `automatic` does it on software devices, where decoding costs more
+// than arithmetic, for 16-bit or unaligned k and v that enough queries share.
+enum class Widen : uint8_t { automatic, off, on };
+
 std::string_view to_string(ElementType type);
 std::string_view to_string(Path path);
 std::string_view to_string(Schedule schedule);
 std::string_view to_string(Addressing addressing);
 std::string_view to_string(Skeleton skeleton);
+std::string_view to_string(Widen widen);
 
 }  // namespace vkattn
