@@ -3,7 +3,7 @@
 
 usage: make_golden.py FOLDER      writes flex_attention, hugging_face, penzai and modded_nanogpt .safetensors there
 
-Needs torch, transformers and safetensors (the committed files: Debian forky's python3-torch 2.14.1,
+Needs torch and transformers (the committed files: Debian forky's python3-torch 2.14.1,
 python3-transformers 5.12.1). The tests need neither: they read the files. PyTorch's and Hugging Face's functions are
 called as they are. The notebook's, penzai's and modded-nanogpt's predicates are written anew from their definitions,
 and run through the same PyTorch.
@@ -19,14 +19,13 @@ A case of a file:
 and in the metadata CASE/SIZE/BLOCKS/sparsity, the versions and what the case is.
 """
 
+import json
 import math
-import os
 import sys
 import warnings
 
 import torch
 import transformers
-from safetensors.torch import save_file
 from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.flex_attention import and_masks, create_block_mask, create_mask, flex_attention, or_masks
 from transformers import masking_utils as hf
@@ -112,8 +111,19 @@ class Golden:
         self.metadata[at + "/sparsity"] = repr(made.sparsity())
 
     def save(self, path):
-        save_file(self.tensors, path, metadata=dict(sorted(self.metadata.items())))
-        os.chmod(path, 0o644)
+        """safetensors in a fixed order, so that the same answers are the same file; wide types first: aligned."""
+        types = {torch.uint8: "U8", torch.bool: "BOOL", torch.int32: "I32", torch.float16: "F16", torch.float32: "F32",
+                 torch.float64: "F64"}
+        header, data = {"__metadata__": dict(sorted(self.metadata.items()))}, b""
+        for name in sorted(self.tensors, key=lambda name: (-self.tensors[name].element_size(), name)):
+            tensor = self.tensors[name]
+            end = len(data) + tensor.numel() * tensor.element_size()
+            header[name] = {"dtype": types[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [len(data), end]}
+            data += tensor.numpy().tobytes()
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        with open(path, "wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text + data)
         print(path, len(self.tensors), "tensors,", len([k for k in self.metadata if k.endswith("sparsity")]), "lists")
 
 
