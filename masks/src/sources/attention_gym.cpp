@@ -18,13 +18,11 @@ Status bad(const char* what, const std::string& message) {
     return error(Code::invalid_argument, std::string("attention_gym::") + what + ": " + message);
 }
 
-// The bits of an index that belong to one coordinate of a Morton order, put together. 16 bits, of the even places.
-Expr gather_even_bits(Expr bits) {
-    bits = bits & 0x55555555;
-    bits = (bits | bits >> 1) & 0x33333333;
-    bits = (bits | bits >> 2) & 0x0f0f0f0f;
-    bits = (bits | bits >> 4) & 0x00ff00ff;
-    return (bits | bits >> 8) & 0x0000ffff;
+// x's bits in the even places, y's in the odd ones.
+uint32_t morton_code(uint32_t x, uint32_t y) {
+    uint32_t code = 0;
+    for (uint32_t bit = 0; bit < 16; ++bit) code |= (x >> bit & 1u) << 2 * bit | (y >> bit & 1u) << (2 * bit + 1);
+    return code;
 }
 
 // A vector's entries, and one more for all positions behind them.
@@ -166,10 +164,31 @@ Mask tiled_natten(Expr canvas_w, Expr canvas_h, Expr kernel_w, Expr kernel_h, Ex
     });
 }
 
-Mask morton_natten(Expr canvas_w, Expr canvas_h, Expr kernel_w, Expr kernel_h) {
+Mask morton_natten(int32_t canvas_w, int32_t canvas_h, Expr kernel_w, Expr kernel_h, std::string_view name) {
+    if (canvas_w < 1 || canvas_h < 1 || canvas_w > 65536 || canvas_h > 65536 ||
+        int64_t{canvas_w} * canvas_h > int64_t{1} << 28) {
+        return Mask::broken(bad("morton_natten", "a canvas of " + std::to_string(canvas_w) + " x " +
+                                                     std::to_string(canvas_h) +
+                                                     "; sides are 1 to 65536, pixels at most 2^28"));
+    }
+    std::vector<std::pair<uint32_t, uint32_t>> pixels;  // code, row-major place
+    for (int32_t y = 0; y < canvas_h; ++y) {
+        for (int32_t x = 0; x < canvas_w; ++x) {
+            pixels.emplace_back(morton_code(static_cast<uint32_t>(x), static_cast<uint32_t>(y)),
+                                static_cast<uint32_t>(y * canvas_w + x));
+        }
+    }
+    std::sort(pixels.begin(), pixels.end());
+    std::vector<int32_t> xs, ys;
+    for (const auto& [code, place] : pixels) {
+        xs.push_back(static_cast<int32_t>(place) % canvas_w);
+        ys.push_back(static_cast<int32_t>(place) / canvas_w);
+    }
+    const std::string prefix(name);
+    const TableExpr x = packed::captured_i32(prefix + "_x", std::move(xs)),
+                    y = packed::captured_i32(prefix + "_y", std::move(ys));
     return trace_mask([&](Index, Index, Index q, Index kv) {
-        return natten_axis(gather_even_bits(q), gather_even_bits(kv), canvas_w, kernel_w) &&
-               natten_axis(gather_even_bits(q >> 1), gather_even_bits(kv >> 1), canvas_h, kernel_h);
+        return natten_axis(x(q), x(kv), canvas_w, kernel_w) && natten_axis(y(q), y(kv), canvas_h, kernel_h);
     });
 }
 

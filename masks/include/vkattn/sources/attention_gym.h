@@ -54,10 +54,14 @@ Result<TableData> tree_ancestors_of(std::span<const int32_t> parents);
 Mask jetspec_training(Expr prefix_length, Expr block_size);
 
 // NATTEN with other orders of the pixels than row by row (that one is natten()). Tiled: tiles of tile_w x tile_h, row
-// by row, each row by row inside; the tile divides the canvas. Morton: pixel p is (x, y) with p's even bits x and odd
-// bits y; the canvas is a square of a power of two (other canvases leave gaps in the order).
+// by row, each row by row inside; the tile divides the canvas.
 Mask tiled_natten(Expr canvas_w, Expr canvas_h, Expr kernel_w, Expr kernel_h, Expr tile_w, Expr tile_h);
-Mask morton_natten(Expr canvas_w, Expr canvas_h, Expr kernel_w, Expr kernel_h);
+// Morton: pixels in ascending order of their Morton codes (x's bits in the even places, y's in the odd ones), on any
+// canvas. Captured tables `name`_x and `name`_y [canvas_w * canvas_h]. On one axis, with k = min(kernel_w, canvas_w):
+//   morton_x[kv] >= clamp(morton_x[q] - k / 2, 0, canvas_w - k)
+//     && morton_x[kv] < clamp(morton_x[q] - k / 2, 0, canvas_w - k) + k
+// Any other order is the same text with other tables.
+Mask morton_natten(int32_t canvas_w, int32_t canvas_h, Expr kernel_w, Expr kernel_h, std::string_view name = "morton");
 
 // Sliding tile attention (arXiv 2502.04507): NATTEN over whole tiles, tokens ordered tile by tile. Sizes are in
 // tokens, and the tile divides canvas and kernel; after the canvas may stand text, which sees all and is seen by all.
@@ -93,7 +97,8 @@ Result<BlockMask> vsa_block_mask(const TableData& top_k, std::span<const int32_t
 
 // ALiBi is alibi(), tanh soft-capping softcap(cap).
 // Sandwich (arXiv 2212.10356): score + sandwich[abs(q - kv)] * sandwich_scale[h], with sum over i < d_bar / 2 of
-// cos(distance / 10000^(2 i / d_bar)) for distances below max_len (farther ones take the last), and scales q_heads / (8 (h + 1)).
+// cos(distance / 10000^(2 i / d_bar)) for distances below max_len (farther ones take the last), and scales
+// q_heads / (8 (h + 1)).
 ScoreMod sandwich(int32_t q_heads, int32_t max_len, int32_t d_bar = 128, std::string_view name = "sandwich");
 // Graphormer (arXiv 2106.05234). Spatial: score + bias[h, distance[b, q, kv]]. Edges: the mean over the path's edges
 // n < min(length, path_len) of bias[h, n, type]; types [B, N, N, path_len], lengths [B, N, N], bias [H, path_len, T].
