@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "box_program.h"
+#include "classify_blocks.h"
 #include "vkattn/evaluate.h"
 #include "vkattn/normalise.h"
 
@@ -101,9 +102,9 @@ class GrowingRuns {
     std::vector<Link> links_;
 };
 
-struct Band {  // block rows [row_begin, row_end) of one (b, h)
+struct Band {  // block rows [row_begin, row_end) of one (b, h), from a column on
     int32_t b = 0, h = 0;
-    int64_t row_begin = 0, row_end = 0;
+    int64_t row_begin = 0, row_end = 0, column_begin = 0;
     GrowingRuns runs;
 };
 
@@ -147,7 +148,8 @@ class Classifier {
     }
 
     void descend(Band& band) {
-        open_.assign(1, {band.row_begin, band.row_end, 0, job_.columns});
+        if (band.column_begin == job_.columns) return;
+        open_.assign(1, {band.row_begin, band.row_end, band.column_begin, job_.columns});
         while (!open_.empty()) {
             const Blocks blocks = open_.back();
             open_.pop_back();
@@ -307,6 +309,11 @@ Status too_many(const char* what, uint64_t limit) {
 
 Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings,
                                     const ClassifyOptions& options) {
+    return classify_blocks(mask, shape, bindings, options, {});
+}
+
+Result<BlockMask> classify_blocks(const Mask& mask, const Shape& shape, const Bindings& bindings,
+                                  const ClassifyOptions& options, const KnownBlocks& known) {
     if (Status status = check_options(options); !status.ok()) return status;
     Result<Prepared> prepared = prepare(mask, shape, bindings);
     if (!prepared.ok()) return prepared.status();
@@ -330,14 +337,21 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     const int64_t bands_per_plane =
         std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
     if (rows > 0 && result.columns() > 0) {
-        job.bands.reserve(static_cast<size_t>(planes * bands_per_plane));
+        job.bands.reserve(static_cast<size_t>(planes * (bands_per_plane + 1)));
         for (int64_t i = 0; i < planes * bands_per_plane; ++i) {
             const int64_t plane = i / bands_per_plane, band = i % bands_per_plane;
-            Band& added = job.bands.emplace_back();
-            added.b = static_cast<int32_t>(plane / result.heads);
-            added.h = static_cast<int32_t>(plane % result.heads);
-            added.row_begin = rows * band / bands_per_plane;
-            added.row_end = rows * (band + 1) / bands_per_plane;
+            const auto add = [&](int64_t row_begin, int64_t row_end, int64_t column_begin) {
+                if (row_begin >= row_end) return;
+                Band& added = job.bands.emplace_back();
+                added.b = static_cast<int32_t>(plane / result.heads);
+                added.h = static_cast<int32_t>(plane % result.heads);
+                added.row_begin = row_begin;
+                added.row_end = row_end;
+                added.column_begin = column_begin;
+            };
+            const int64_t row_begin = rows * band / bands_per_plane, row_end = rows * (band + 1) / bands_per_plane;
+            add(row_begin, std::min(row_end, known.rows), known.columns);
+            add(std::max(row_begin, known.rows), row_end, 0);
         }
         run_threads(job,
                     static_cast<int32_t>(std::min<int64_t>(options.threads, static_cast<int64_t>(job.bands.size()))));

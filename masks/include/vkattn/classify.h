@@ -27,6 +27,16 @@ struct ClassifyOptions {
 Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings = {},
                                     const ClassifyOptions& options = {});
 
+// `block_mask`, made of this mask by create_block_mask or by growing, for a shape with more queries, keys or both: what
+// it says of whole blocks is kept, the others are classified. The same list as create_block_mask's for `grown`, in
+// time of the new blocks (and a copy of the runs). Errors: other block sizes, batch or heads, lengths that shrink, a
+// mask that reads a length that grows, a list of another mask, other values or other tables.
+// same_where_read is the caller's word that tables gained entries, or changed where no old row or column reads them.
+enum class OldTables : uint8_t { same, same_where_read };
+Result<BlockMask> grow_block_mask(const BlockMask& block_mask, const Mask& mask, const Shape& grown,
+                                  const Bindings& bindings = {}, const ClassifyOptions& options = {},
+                                  OldTables tables = OldTables::same);
+
 // The number of true pairs, exactly, over all batch entries and query heads.
 Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings& bindings = {});
 
