@@ -220,7 +220,8 @@ class Classifier {
         const int64_t block_q = job_.options.block_q, block_kv = job_.options.block_kv;
         const int64_t q_period = std::lcm(period_, block_q), kv_period = std::lcm(period_, block_kv);
         const int64_t rows = q_period / block_q, columns = kv_period / block_kv;
-        if (2 * columns <= all.columns() && boxes_.unchanged_by(0, kv_period)) {
+        const bool wide = 2 * columns <= all.columns(), tall = 2 * rows <= all.rows();
+        if (wide && boxes_.unchanged_by(0, kv_period)) {
             GrowingRuns first = classified({all.row0, all.row1, all.column0, all.column0 + columns});
             for (int64_t row = all.row0; row < all.row1 && !job_.too_many_runs; ++row) {
                 check_limit(runs);
@@ -236,7 +237,7 @@ class Classifier {
             check_limit(runs);
             return true;
         }
-        if (2 * rows <= all.rows() && boxes_.unchanged_by(q_period, 0)) {
+        if (tall && boxes_.unchanged_by(q_period, 0)) {
             GrowingRuns first = classified({all.row0, all.row0 + rows, all.column0, all.column1});
             for (int64_t row = all.row0; row < all.row1 && !job_.too_many_runs; ++row) {
                 copy_row(first, all.row0 + (row - all.row0) % rows, 0, all.column1, row, runs);
@@ -244,6 +245,7 @@ class Classifier {
             }
             return true;
         }
+        if (!wide || !tall) return false;  // from here on both periods are below 2^30
         const int64_t both = std::lcm(q_period, kv_period), down = both / block_q, right = both / block_kv;
         if (2 * down <= all.rows() && 2 * right <= all.columns() && boxes_.unchanged_by(both, both)) {
             copy_diagonally(all, down, right, runs);
