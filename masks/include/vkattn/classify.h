@@ -4,7 +4,12 @@
 // where the quotient is constant, tables answer by a min/max pyramid. Soundness first: EMPTY and FULL are proofs.
 // Ambiguous blocks are settled by witnesses, then by exact descent when `refine` is host: then every verdict on a mask
 // without floats is exact. Floats are decided only where every device must agree; an undecided element makes its
-// block partial. Refinement of a mask without any structure ends at single elements: time of the order of the plane.
+// block partial.
+//
+// Time: of the order of the runs and of the changes between them. Where a mask repeats along rows, columns or the
+// diagonal (it depends on q - kv, or on remainders by constants) one period is classified and copied. What neither has
+// large uniform boxes nor a period costs time of the order of the blocks; and where its blocks are uniform though
+// nothing but their elements shows it, of the order of the plane. The lists do not depend on the number of threads.
 #pragma once
 
 #include "vkattn/bindings.h"
