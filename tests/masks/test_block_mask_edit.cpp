@@ -84,7 +84,9 @@ TEST_CASE("union, intersection and difference, block by block") {
         const BlockMask a = block_mask_of(grid, rng), b = block_mask_of(beside(grid, rng), rng);
         const std::pair<Result<BlockMask>, const Kinds*> results[] = {
             {unite(a, b), &united}, {intersect(a, b), &common}, {subtract(a, b), &without}};
-        for (const auto& [result, kinds] : results) {
+        for (const auto& entry : results) {
+            const Result<BlockMask>& result = entry.first;
+            const Kinds& kinds = *entry.second;
             REQUIRE_MESSAGE(result.ok(), result.status().message);
             REQUIRE(check(*result).ok());
             CHECK(result->batch == std::max(a.batch, b.batch));
@@ -95,7 +97,7 @@ TEST_CASE("union, intersection and difference, block by block") {
                         for (int32_t column = 0; column < a.columns(); ++column) {
                             const auto x = static_cast<size_t>(a.kind(i, h, row, column)),
                                        y = static_cast<size_t>(b.kind(i, h, row, column));
-                            CHECK_MESSAGE(result->kind(i, h, row, column) == (*kinds)[x][y], "seed ", seed);
+                            CHECK_MESSAGE(result->kind(i, h, row, column) == kinds[x][y], "seed ", seed);
                         }
                     }
                 }
