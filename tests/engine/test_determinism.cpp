@@ -104,7 +104,7 @@ TEST_CASE("the bits do not depend on how subgroups are numbered") {
         options.engine = engine.get();
         CHECK_MESSAGE(same_bits(run(c, inputs), run(c, inputs, options)), replay_line(c, VulkanContext::shared()));
     }
-    CHECK(compiler.changes == (engine->capabilities().features.scalar_subgroup ? 3 : 0));
+    CHECK((compiler.changes > 0) == engine->capabilities().features.scalar_subgroup);
 }
 
 TEST_CASE("widened keys and values give the bits of those read in place, where the steps are the same") {
