@@ -6,6 +6,7 @@
 #include "harness/numbers.h"
 #include "harness/run_attention.h"
 #include "vkattn/classify.h"
+#include "vkattn/named.h"
 
 using namespace vkattn_tests;
 using vkattn::Addressing;
@@ -183,6 +184,29 @@ TEST_CASE("counts that grow on the device: a window in blocks, newest first, wit
             check_result(c, windowed, run(c, inputs, options), options);
         }
         CHECK(shared_engine().pipelines_created() == before);
+    }
+}
+
+TEST_CASE(
+    "a list of a larger window serves smaller ones when the caller says that it covers them, and is stale otherwise") {
+    for (AttentionCase c : cases("sliding_window")) {
+        c.encoding = ListEncoding::runs;
+        Inputs inputs = make_inputs(c);
+        vkattn::ClassifyOptions classify;
+        classify.block_q = c.block_q;
+        classify.block_kv = c.block_kv;
+        auto wide = create_block_mask(vkattn::sliding_window(500), c.shape, {}, classify);
+        REQUIRE(wide.ok());
+        REQUIRE(wide->full_blocks() > inputs.list->full_blocks());
+        inputs.list = *std::move(wide);
+        RunOptions options;
+        options.expect_refusal = true;
+        const RunResult stale = run(c, inputs, options);
+        REQUIRE_FALSE(stale.ran());
+        CHECK(stale.refused.message.find("stale") != std::string::npos);
+        options.expect_refusal = false;
+        options.list_covers = true;
+        check_result(c, inputs, run(c, inputs, options), options);
     }
 }
 

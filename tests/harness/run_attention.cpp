@@ -211,6 +211,7 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
     info.scale = options.scale;
     if (options.k) info.k = options.k->at.strides;
     if (options.o) info.o = options.o->at.strides;
+    info.block_mask_covers = options.list_covers;
     std::optional<vkattn::PaddedBlocks> padded;
     if (inputs.list && c.encoding == vkattn::ListEncoding::indices && !options.build_lists) {
         info.padded_blocks = options.padded_blocks;

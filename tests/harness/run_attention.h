@@ -65,6 +65,7 @@ struct RunOptions {
     // With ListEncoding::indices: the arrays (null: the case's list, padded), or lists that the device makes.
     const vkattn::PaddedBlocks* padded_blocks = nullptr;
     bool build_lists = false;
+    bool list_covers = false;                            // ArgsInfo::block_mask_covers
     const vkattn::Bindings* tables_on_device = nullptr;  // written over those of the args
 };
 
