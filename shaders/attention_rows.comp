@@ -9,7 +9,8 @@
 //   o = acc / row_sum; a row that ended with NaN or infinity is done again, exactly (recompute_row)
 //
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
-// Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys. TILE_ROWS == WORKGROUP_SIZE, one row each.
+// Grid: x = (b * Hq / HEADS_PER_TILE + h / HEADS_PER_TILE) * q_tiles + tile, so that neighbours share keys. TILE_ROWS ==
+// WORKGROUP_SIZE, one row each; with few rows the heads of a group share a tile.
 // Shared memory: none. Barriers: none; invocations share only the addresses of keys.
 // Loops over d are unrolled, because they index private arrays: about (STEP_KEYS + TESTED_KEYS + 1) * (D + Dv) multiply-adds.
 #include "arguments.glsl"
@@ -22,6 +23,8 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 
 // Keys of a tested step. With large dims fewer: every step is unrolled, and drivers' compile time grows faster than its length.
 const uint TESTED_KEYS = HEAD_DIM + VALUE_DIM <= 256u ? STEP_KEYS : (STEP_KEYS + 3u) / 4u;
+
+const uint HEAD_ROWS = TILE_ROWS / HEADS_PER_TILE;
 
 // This invocation's row and its state. Rows past the end compute the last row again and store nothing.
 int b, h, q;
@@ -118,9 +121,12 @@ BlockWalk start_walk(uint first_q) {
     return walk_interval(KeyRange(subgroupMin(row.lo_any), subgroupMax(row.hi_any), subgroupMax(row.lo_all), subgroupMin(row.hi_all)), int(STEP_KEYS));
 #else
     KeyRange joined = key_range_none();
-    int end = min(int(first_q + TILE_ROWS), params.q_len);
-    [[dont_unroll]] for (int i = int(first_q); i < end; i++)
-        joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, h, i), b, h, i)));
+    int end = min(int(first_q + HEAD_ROWS), params.q_len);
+    int first_h = h - int(gl_LocalInvocationIndex / HEAD_ROWS);
+    [[dont_unroll]] for (int g = first_h; g < first_h + int(HEADS_PER_TILE); g++) {
+        [[dont_unroll]] for (int i = int(first_q); i < end; i++)
+            joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, g, i), b, g, i)));
+    }
     return walk_interval(joined, int(STEP_KEYS));
 #endif
 }
@@ -136,14 +142,17 @@ void store_row() {
 
 void main() {
     uint flat_tile = gl_WorkGroupID.x + push.tile_base;
-    uint head = flat_tile / params.q_tiles;
-    uint first_q = (flat_tile - head * params.q_tiles) * TILE_ROWS;
-    b = int(head / uint(params.q_heads));
-    h = int(head) - b * params.q_heads;
-    q = min(int(first_q + gl_LocalInvocationIndex), params.q_len - 1);
+    uint head_tile = flat_tile / params.q_tiles;
+    uint first_q = (flat_tile - head_tile * params.q_tiles) * HEAD_ROWS;
+    uint head_tiles = uint(params.q_heads) / HEADS_PER_TILE;
+    b = int(head_tile / head_tiles);
+    uint first_h = (head_tile - uint(b) * head_tiles) * HEADS_PER_TILE;
+    h = int(first_h + gl_LocalInvocationIndex / HEAD_ROWS);
+    uint row = first_q + gl_LocalInvocationIndex % HEAD_ROWS;
+    q = min(int(row), params.q_len - 1);
     mask_values = mask_row(b, h, q);
 
-    uint kv_head = uint(h / params.group);
+    uint kv_head = first_h / uint(params.group);
     k_first = k_head(uint(b), kv_head);
     v_first = v_head(uint(b), kv_head);
     [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
@@ -169,5 +178,5 @@ void main() {
         [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) finite = finite && is_finite(acc[d]);
         if (!finite) recompute_row(walk);
     }
-    if (first_q + gl_LocalInvocationIndex < uint(params.q_len)) store_row();
+    if (row < uint(params.q_len)) store_row();
 }

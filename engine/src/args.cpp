@@ -230,6 +230,12 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     if (Status status = check(shape); !status.ok()) return error(status.code, "ArgsInfo::shape: " + status.message);
     if (Status status = check_bounds(shape, problem.max_shape); !status.ok()) return status;
 
+    if (int64_t{shape.q_heads} * problem.max_shape.kv_heads != int64_t{shape.kv_heads} * problem.max_shape.q_heads)
+        return error(Code::invalid_argument, "ArgsInfo::shape has " + number(shape.q_heads) + " query heads on " +
+                                                 number(shape.kv_heads) + " key heads; the plan's ratio is " +
+                                                 number(problem.max_shape.q_heads) + " on " +
+                                                 number(problem.max_shape.kv_heads) + " (Problem::max_shape)");
+
     auto args = std::make_shared<ArgsImpl>();
     args->plan = plan;
     AttentionParams& params = args->params;

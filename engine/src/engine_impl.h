@@ -93,6 +93,7 @@ class PlanImpl {
     EmittedHook hook;
     Variant variant;
     VkPipeline pipeline = VK_NULL_HANDLE;
+    uint32_t heads_per_tile = 1;                    // q_heads that share a key head and a tile; divides the group
     VkPipeline widen_pipeline = VK_NULL_HANDLE;     // null: attention reads the caller's k and v
     VkPipeline classify_pipeline = VK_NULL_HANDLE;  // null: lists come from the host
     VkPipeline compact_pipeline = VK_NULL_HANDLE;

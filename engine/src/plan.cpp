@@ -128,6 +128,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_MICRO_ROWS, choice.micro_rows},
         {SPEC_MICRO_COLS, choice.micro_cols},
         {SPEC_TILE_ROWS, choice.tile_rows},
+        {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
     };
     add_hook_constants(variant, mask, score_mod, hook);
     return variant;
@@ -247,7 +248,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.schedule = to_string(problem.schedule);
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
-    report.tile_q = static_cast<int32_t>(choice->tile_rows);
+    report.tile_q = static_cast<int32_t>(choice->tile_rows / choice->heads_per_tile);
+    plan->heads_per_tile = choice->heads_per_tile;
     report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
                                                                              : choice->threads_x * choice->micro_cols);
     report.tables_bytes = plan->tables_capacity_bytes;

@@ -5,8 +5,8 @@
 namespace vkattn {
 namespace {
 
-// Tiles are one flat axis: ((b * q_heads + h) * q_tiles + tile). A window is a stretch of (b, h) whose tensors are reached
-// through one set of dynamic offsets.
+// Tiles are one flat axis: ((b * q_heads + h) / heads_per_tile * q_tiles + tile). A window is a stretch of (b, h) whose tensors are
+// reached through one set of dynamic offsets; plans with several heads a tile use addresses and have one window.
 struct Window {
     uint64_t first_head = 0, end_head = 0;   // flat b * q_heads + h
     std::array<uint32_t, 4> offset_bytes{};  // dynamic offsets of q, k, v, o
@@ -26,7 +26,8 @@ class Recorder {
 
     void record(Slice slice) {
         const AttentionParams& params = args_.params;
-        const uint64_t heads = static_cast<uint64_t>(params.batch) * static_cast<uint64_t>(params.q_heads);
+        const uint64_t heads =
+            static_cast<uint64_t>(params.batch) * static_cast<uint64_t>(params.q_heads) / plan_.heads_per_tile;
         const uint64_t tiles = heads * params.q_tiles;
         const uint64_t begin = tiles * slice.index / slice.count;
         const uint64_t end = tiles * (slice.index + 1) / slice.count;
@@ -35,7 +36,7 @@ class Recorder {
         begin_label(plan_.variant.module.kernel.c_str());
         write_params();
         if (plan_.widen_pipeline != VK_NULL_HANDLE && params.kv_len > 0)
-            widen(begin / params.q_tiles, (end - 1) / params.q_tiles);
+            widen(begin / params.q_tiles * plan_.heads_per_tile, (end - 1) / params.q_tiles * plan_.heads_per_tile);
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.pipeline);
         for (uint64_t head = begin / params.q_tiles; head * params.q_tiles < end;) {
             const Window window = window_from(head, heads);
@@ -232,8 +233,8 @@ class Recorder {
     // So many tiles that a dense row of tiles stays under the time cap, and within the device's groups per axis.
     static uint64_t tiles_per_dispatch(const PlanImpl& plan, int32_t kv_len) {
         const Problem& p = plan.problem;
-        const double tile_ms =
-            2.0 * (p.head_dim + p.value_dim) * plan.report.tile_q * std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
+        const double tile_ms = 2.0 * (p.head_dim + p.value_dim) * plan.report.tile_q * plan.heads_per_tile *
+                               std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
         const double fit =
             std::clamp(p.max_dispatch_ms / tile_ms, 1.0, static_cast<double>(plan.engine->capabilities.max_workgroups));
         return static_cast<uint64_t>(fit);
@@ -281,7 +282,8 @@ void record_lists_with_faults(const PlanImpl& plan, VkCommandBuffer command_buff
 uint32_t count_dispatches(const PlanImpl& plan, const Shape& shape) {
     const uint64_t tile_q = static_cast<uint64_t>(plan.report.tile_q);
     const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + tile_q - 1) / tile_q *
-                           static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
+                           static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads) /
+                           plan.heads_per_tile;
     const uint64_t step = Recorder::tiles_per_dispatch(plan, shape.kv_len);
     uint64_t dispatches = (tiles + step - 1) / step;
     if (plan.widen_pipeline != VK_NULL_HANDLE && tiles > 0) {

@@ -88,10 +88,14 @@ bool is_lavapipe(const Capabilities& capabilities) {
 void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const uint32_t dims = static_cast<uint32_t>(problem.head_dim + problem.value_dim);
     const bool wide_keys = choice.widen || (problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32);
-    // Invocations past the last row repeat it: few rows take as many subgroups as they need.
+    // Invocations past the last row repeat it: few rows take as many subgroups as they need, and rows of the heads that share
+    // keys fill one subgroup. Not through descriptors, whose windows are cut between heads.
+    const uint32_t most = std::min(64u, std::bit_floor(capabilities.max_invocations));
     const uint32_t rows = std::bit_ceil(static_cast<uint32_t>(std::clamp(problem.max_shape.q_len, 1, 64)));
-    choice.workgroup_size = std::min(std::max(rows, capabilities.subgroup_size),
-                                     std::min(64u, std::bit_floor(capabilities.max_invocations)));
+    choice.workgroup_size = std::min(std::max(rows, std::max(capabilities.subgroup_size, 1u)), most);
+    const uint32_t group = static_cast<uint32_t>(problem.max_shape.q_heads / problem.max_shape.kv_heads);
+    if (rows < choice.workgroup_size && choice.addressing == Addressing::address)
+        choice.heads_per_tile = std::min(choice.workgroup_size / rows, group & (~group + 1));  // a power of two
     choice.tile_rows = choice.workgroup_size;
     if (choice.addressing == Addressing::binding) choice.step_keys = 2;
     else if (wide_keys) choice.step_keys = dims <= 512 ? 8 : 4;
@@ -214,10 +218,12 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
     if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
     else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
 
-    if (choice.schedule == Schedule::list && static_cast<uint32_t>(problem.block_q) % choice.tile_rows != 0)
+    if (choice.schedule == Schedule::list &&
+        static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)
         return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
                                                  " is not a multiple of this plan's tile of " +
-                                                 std::to_string(choice.tile_rows) + " query rows");
+                                                 std::to_string(choice.tile_rows / choice.heads_per_tile) +
+                                                 " query rows");
     return choice;
 }
 

@@ -13,6 +13,7 @@ struct Choice {
     bool widen = false;
     uint32_t workgroup_size = 64;
     uint32_t tile_rows = 64;
+    uint32_t heads_per_tile = 1;
     uint32_t step_keys = 8;
     uint32_t threads_x = 8;
     uint32_t micro_rows = 2;

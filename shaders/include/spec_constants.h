@@ -16,4 +16,6 @@ SPEC(6, MICRO_ROWS, 2)
 SPEC(7, MICRO_COLS, 4)
 // Rows of one dispatch's query tile and keys of one step (attention_tiles: (WORKGROUP_SIZE / THREADS_X) * MICRO_ROWS).
 SPEC(8, TILE_ROWS, 64)
+// attention_rows: query heads whose rows share a tile, TILE_ROWS / HEADS_PER_TILE rows each; they share a key head, too.
+SPEC(9, HEADS_PER_TILE, 1)
 #undef SPEC

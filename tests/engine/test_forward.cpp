@@ -159,6 +159,25 @@ TEST_CASE("forward: what plan() chooses by itself") {
     }
 }
 
+TEST_CASE("forward: one or few queries, whose heads share tiles as they share keys") {
+    uint64_t seed = 1;
+    for (const Heads group : {Heads{2, 2, 1}, {1, 6, 2}, {1, 12, 3}, {2, 8, 1}, {1, 5, 1}, {3, 32, 2}})
+        for (int32_t q_len : {1, 2, 3})
+            for (Schedule schedule : schedules) {
+                AttentionCase c;
+                c.schedule = schedule;
+                c.mask = schedule == Schedule::interval ? "causal_lower_right" : "head_windows";
+                c.score = "alibi";
+                c.head_dim = c.value_dim = 20;
+                c.shape = {group.b, group.hq, group.hkv, q_len, 77};
+                c.k_type = f16;
+                c.poison = Poison::partial;
+                c.slices = 3;
+                c.seed = seed++;
+                run_and_check(c);
+            }
+}
+
 TEST_CASE("forward: a scale of the caller's, also negative and zero") {
     AttentionCase c;
     c.mask = "causal";

@@ -25,7 +25,7 @@ TEST_CASE("values, lengths, tables, strides and scales create no pipeline") {
         }
         const int32_t lengths[] = {1, 2, 31, 63, 64, 65, 66, 67, 68, 69, 70, 71, 127, 128, 129, 200};
         for (int32_t kv_len : lengths) {
-            c.shape = {2, 6, 3, kv_len / 2 + 1, kv_len};
+            c.shape = {2, 6, 3, kv_len / 2 + 70, kv_len};  // bounds of few queries choose smaller tiles
             run_and_check(c);
         }
         for (Layout layout : {Layout::blhd, Layout::packed, Layout::broadcast, Layout::padded}) {

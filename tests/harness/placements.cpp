@@ -60,7 +60,7 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     const TensorPlacements at = placements_of(c);
     vkattn::Problem problem;
     problem.max_shape = c.shape;
-    problem.max_shape.q_len += 3;  // bounds, not lengths
+    if (c.shape.q_len != 1) problem.max_shape.q_len += 3;  // bounds, not lengths; one query is decoding
     problem.max_shape.kv_len += 5;
     problem.head_dim = c.head_dim;
     problem.value_dim = c.value_dim;

@@ -185,7 +185,7 @@ struct PlanReport {
     std::string addressing;  // "address" | "binding"
     bool widened = false;    // k and v go through f32 rows in the workspace
     std::string why;         // one sentence a choice
-    int32_t tile_q = 0;      // rows of a tile
+    int32_t tile_q = 0;      // query rows of a tile, of each head in it
     int32_t tile_kv = 0;     // keys of a step
     uint64_t workspace_bytes = 0;
     uint64_t tables_bytes = 0;  // what Buffers::tables must hold at least; 0: no tables or lists
