@@ -110,7 +110,7 @@ void recompute_row(BlockWalk walk) {
 }
 
 BlockWalk start_walk(uint first_q) {
-    if (SCHEDULE == SCHEDULE_LIST) return walk_list(uint(b), uint(h), first_q);
+    if (SCHEDULE == SCHEDULE_LIST || SCHEDULE == SCHEDULE_INDICES) return walk_list(uint(b), uint(h), first_q);
     if (SCHEDULE == SCHEDULE_DENSE) return walk_dense();
 #if SUBGROUP_REDUCE
     // A subgroup's rows are enough: keys are addressed alike within a subgroup.

@@ -251,7 +251,7 @@ void run_pass(BlockWalk walk, uint pass) {
 }
 
 BlockWalk start_walk() {
-    if (SCHEDULE == SCHEDULE_LIST) return walk_list(uint(b), uint(h), uint(first_q));
+    if (SCHEDULE == SCHEDULE_LIST || SCHEDULE == SCHEDULE_INDICES) return walk_list(uint(b), uint(h), uint(first_q));
     if (SCHEDULE == SCHEDULE_DENSE) return walk_dense();
     KeyRange none = key_range_none();
     if (tid == 0u) {

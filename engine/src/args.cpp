@@ -99,10 +99,17 @@ bool uses_lengths(const Tree& tree) {
                        [](const Node& n) { return n.op == Op::q_len || n.op == Op::kv_len; });
 }
 
+// What a list may have been classified with.
+struct MaskValues {
+    std::vector<uint32_t> slots;
+    std::string tables_hash;
+};
+
 // Lists are used only where they are right: for the structure, values and shape that they were classified with.
-Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shape,
-                  const std::vector<uint32_t>& mask_values, const std::string& mask_tables) {
+Status check_list(const PlanImpl& plan, const ArgsInfo& info, const MaskValues& values) {
     const Problem& problem = plan.problem;
+    const BlockMask& list = *info.block_mask;
+    const Shape& shape = info.shape;
     if (Status status = check(list); !status.ok()) return status;
     if (list.block_q != problem.block_q || list.block_kv != problem.block_kv)
         return error(Code::invalid_argument, "the block mask has blocks of " + number(list.block_q) + " x " +
@@ -119,15 +126,99 @@ Status check_list(const PlanImpl& plan, const BlockMask& list, const Shape& shap
     if (list.structure_hash.empty()) return {};  // hand-made: the caller's word
     if (list.structure_hash != plan.mask_hash)
         return error(Code::invalid_argument, "the block mask was built from another mask than the plan's");
-    if (list.slot_values != mask_values)
-        return error(Code::invalid_argument, "the block mask is stale: it was built with other values (a window, a "
-                                             "literal or a param has changed); build it again");
-    if (list.tables_hash != mask_tables)
+    if (list.slot_values != values.slots && !info.block_mask_covers)
+        return error(Code::invalid_argument,
+                     "the block mask is stale: it was built with other values (a window, a literal or a param has "
+                     "changed); build it again, or set ArgsInfo::block_mask_covers where it still covers the mask");
+    if (list.tables_hash != values.tables_hash)
         return error(Code::invalid_argument, "the block mask is stale: it was built with other tables; build it again");
     if ((list.shape.q_len != shape.q_len || list.shape.kv_len != shape.kv_len) && uses_lengths(*plan.mask))
         return error(
             Code::invalid_argument,
             "the block mask is stale: the mask depends on q_len or kv_len, and it was built with other lengths");
+    return {};
+}
+
+void place_lists(AttentionParams& params, const Problem& problem, int64_t rows, int32_t batch, int32_t heads) {
+    params.list_rows = static_cast<uint32_t>(rows);
+    params.list_stride_h = heads > 1 ? params.list_rows : 0u;
+    params.list_stride_b = batch > 1 ? params.list_rows * static_cast<uint32_t>(heads) : 0u;
+    params.list_planes = static_cast<uint32_t>(batch) * static_cast<uint32_t>(heads);
+    params.list_block_q = static_cast<uint32_t>(problem.block_q);
+    params.list_block_kv = static_cast<uint32_t>(problem.block_kv);
+}
+
+// Lists come behind the tables, from word `next_word` on.
+Status place_runs(ArgsImpl& args, const ArgsInfo& info, const MaskValues& values, uint64_t& next_word) {
+    if (info.block_mask == nullptr)
+        return error(Code::invalid_argument, "this plan has the list schedule: ArgsInfo::block_mask is missing");
+    if (Status status = check_list(*args.plan, info, values); !status.ok()) return status;
+    args.block_mask = std::make_shared<const BlockMask>(*info.block_mask);
+    const BlockMask& list = *args.block_mask;
+    AttentionParams& params = args.params;
+    place_lists(params, args.plan->problem, list.rows(), list.batch, list.heads);
+    if (info.block_mask_covers && list.slot_values != values.slots) params.flags |= PARAMS_LIST_ALL_PARTIAL;
+    params.list_offsets_words = static_cast<uint32_t>(next_word);
+    next_word += list.row_offsets.size();
+    next_word = (next_word + 1) / 2 * 2;  // runs are pairs of words
+    params.list_runs_words = static_cast<uint32_t>(next_word);
+    params.list_runs = static_cast<uint32_t>(list.runs.size());
+    next_word += list.runs.size() * 2;
+    return {};
+}
+
+Status check_padded(const PaddedBlocks& blocks, const Shape& shape, int64_t rows) {
+    if ((blocks.batch != 1 && blocks.batch != shape.batch) || (blocks.heads != 1 && blocks.heads != shape.q_heads))
+        return error(Code::invalid_argument, "the padded blocks are for batch " + number(blocks.batch) + " and " +
+                                                 number(blocks.heads) + " heads; 1 or this call's " +
+                                                 number(shape.batch) + " and " + number(shape.q_heads) + " fit");
+    if (blocks.rows < rows || blocks.columns < 0)
+        return error(Code::invalid_argument,
+                     "the padded blocks have " + number(blocks.rows) + " block rows; this call has " + number(rows));
+    const uint64_t counts =
+        static_cast<uint64_t>(blocks.batch) * static_cast<uint64_t>(blocks.heads) * static_cast<uint64_t>(blocks.rows);
+    const uint64_t places = counts * static_cast<uint64_t>(blocks.columns);
+    const bool no_full = blocks.full_num_blocks.empty() && blocks.full_indices.empty();
+    if (blocks.num_blocks.size() != counts || blocks.indices.size() != places ||
+        (!no_full && (blocks.full_num_blocks.size() != counts || blocks.full_indices.size() != places)))
+        return error(Code::invalid_argument, "the padded blocks' arrays do not have [batch, heads, rows] and [batch, "
+                                             "heads, rows, columns] elements");
+    return {};
+}
+
+Status place_indices(ArgsImpl& args, const ArgsInfo& info, uint64_t& next_word) {
+    const PlanImpl& plan = *args.plan;
+    const Problem& problem = plan.problem;
+    const Shape& shape = info.shape;
+    const int64_t rows = (int64_t{shape.q_len} + problem.block_q - 1) / problem.block_q;
+    ListLayout& layout = args.list_layout;
+    if (info.padded_blocks != nullptr) {
+        if (Status status = check_padded(*info.padded_blocks, shape, rows); !status.ok()) return status;
+        args.padded_blocks = std::make_shared<const PaddedBlocks>(*info.padded_blocks);
+        const PaddedBlocks& blocks = *args.padded_blocks;
+        layout.batch = blocks.batch;
+        layout.heads = blocks.heads;
+        layout.rows = blocks.rows;
+        layout.columns = blocks.columns;
+    } else {
+        layout.batch = plan.lists_by_batch ? shape.batch : 1;
+        layout.heads = plan.lists_by_head ? shape.q_heads : 1;
+        layout.rows = static_cast<int32_t>(rows);
+        layout.columns = static_cast<int32_t>((int64_t{shape.kv_len} + problem.block_kv - 1) / problem.block_kv);
+    }
+    AttentionParams& params = args.params;
+    place_lists(params, problem, layout.rows, layout.batch, layout.heads);
+    params.list_columns = static_cast<uint32_t>(layout.columns);
+    const uint64_t counts = uint64_t{params.list_planes} * params.list_rows;
+    auto place = [&](uint64_t words, params_uint& first_word, uint64_t& offset) {
+        first_word = static_cast<uint32_t>(next_word);
+        offset = next_word * 4;
+        next_word += words;
+    };
+    place(counts, params.list_offsets_words, layout.num_blocks);
+    place(counts * params.list_columns, params.list_runs_words, layout.indices);
+    place(counts, params.list_full_counts_words, layout.full_num_blocks);
+    place(counts * params.list_columns, params.list_full_indices_words, layout.full_indices);
     return {};
 }
 
@@ -200,15 +291,14 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     // Values: the mask's slots and tables first, then the score mod's.
     uint64_t next_word = 0;
     size_t next_slot = 0;
-    std::vector<uint32_t> mask_values;
-    std::string mask_tables;
+    MaskValues mask_values;
     for (const Tree* tree : {plan->mask.get(), plan->score_mod.get()}) {
         auto resolved = resolve(*tree, info.bindings);
         if (!resolved) return resolved.status();
         const std::vector<uint32_t> values = slot_values(*tree, *resolved);
         if (tree == plan->mask.get()) {
-            mask_values = values;
-            if (problem.schedule == Schedule::list) mask_tables = tables_hash(*resolved);
+            mask_values.slots = values;
+            if (problem.schedule == Schedule::list) mask_values.tables_hash = tables_hash(*resolved);
         }
         for (uint32_t value : values) params.slots[next_slot++] = value;
         for (const auto& table : resolved->tables) {
@@ -225,24 +315,10 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     }
 
     if (problem.schedule == Schedule::list) {
-        if (info.block_mask == nullptr)
-            return error(Code::invalid_argument, "this plan has the list schedule: ArgsInfo::block_mask is missing");
-        if (Status status = check_list(*plan, *info.block_mask, shape, mask_values, mask_tables); !status.ok())
-            return status;
-        args->block_mask = std::make_shared<const BlockMask>(*info.block_mask);
-        const BlockMask& list = *args->block_mask;
-        const uint32_t rows = static_cast<uint32_t>(list.rows());
-        params.list_rows = rows;
-        params.list_stride_h = list.heads > 1 ? rows : 0u;
-        params.list_stride_b = list.batch > 1 ? rows * static_cast<uint32_t>(list.heads) : 0u;
-        params.list_block_q = static_cast<uint32_t>(list.block_q);
-        params.list_block_kv = static_cast<uint32_t>(list.block_kv);
-        params.list_offsets_words = static_cast<uint32_t>(next_word);
-        next_word += list.row_offsets.size();
-        next_word = (next_word + 1) / 2 * 2;  // runs are pairs of words
-        params.list_runs_words = static_cast<uint32_t>(next_word);
-        params.list_runs = static_cast<uint32_t>(list.runs.size());
-        next_word += list.runs.size() * 2;
+        const Status status = problem.list_encoding == ListEncoding::runs
+                                  ? place_runs(*args, info, mask_values, next_word)
+                                  : place_indices(*args, info, next_word);
+        if (!status.ok()) return status;
     }
     args->tables_bytes = next_word * 4;
     if (args->tables_bytes > plan->tables_capacity_bytes || next_word > 0xffffffffull)
@@ -253,6 +329,18 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
 }
 
 uint64_t Args::tables_bytes() const { return impl_->tables_bytes; }
+ListLayout Args::list_layout() const { return impl_->list_layout; }
+
+std::vector<uint64_t> Args::table_offsets(std::string_view name) const {
+    std::vector<uint64_t> offsets;
+    size_t index = 0;
+    for (const Tree* tree : {impl_->plan->mask.get(), impl_->plan->score_mod.get()})
+        for (const TableRef& table : tree->tables) {
+            if (table.name == name) offsets.push_back(uint64_t{impl_->params.tables_info[index].offset_words} * 4);
+            index++;
+        }
+    return offsets;
+}
 
 void Args::write_tables(std::span<uint8_t> bytes) const {
     const ArgsImpl& args = *impl_;
@@ -265,6 +353,18 @@ void Args::write_tables(std::span<uint8_t> bytes) const {
         case Type::i32: std::memcpy(destination, table.i32.data(), count * 4); break;
         case Type::f32: std::memcpy(destination, table.f32.data(), count * 4); break;
         }
+    }
+    if (args.padded_blocks != nullptr) {
+        const PaddedBlocks& blocks = *args.padded_blocks;
+        const auto write = [&](uint64_t offset, const std::vector<int32_t>& values) {
+            if (!values.empty()) std::memcpy(bytes.data() + offset, values.data(), values.size() * sizeof(int32_t));
+        };
+        write(args.list_layout.num_blocks, blocks.num_blocks);
+        write(args.list_layout.indices, blocks.indices);
+        if (blocks.full_num_blocks.empty())
+            std::memset(bytes.data() + args.list_layout.full_num_blocks, 0, blocks.num_blocks.size() * sizeof(int32_t));
+        write(args.list_layout.full_num_blocks, blocks.full_num_blocks);
+        write(args.list_layout.full_indices, blocks.full_indices);
     }
     if (args.block_mask != nullptr) {
         const BlockMask& list = *args.block_mask;

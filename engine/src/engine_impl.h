@@ -89,12 +89,16 @@ class PlanImpl {
     std::shared_ptr<const Tree> mask;  // normalised
     std::shared_ptr<const Tree> score_mod;
     std::string mask_hash;
+    bool lists_by_batch = false, lists_by_head = false;  // the mask depends on b, on h
     EmittedHook hook;
     Variant variant;
     VkPipeline pipeline = VK_NULL_HANDLE;
-    VkPipeline widen_pipeline = VK_NULL_HANDLE;  // null: attention reads the caller's k and v
-    uint32_t widen_rows = 64;                    // rows of k and v that one workgroup copies
-    WideRegion wide;                             // at the bounds; what a call leaves free stays unused
+    VkPipeline widen_pipeline = VK_NULL_HANDLE;     // null: attention reads the caller's k and v
+    VkPipeline classify_pipeline = VK_NULL_HANDLE;  // null: lists come from the host
+    VkPipeline compact_pipeline = VK_NULL_HANDLE;
+    uint32_t compact_rows = 64;  // block rows that one workgroup compacts
+    uint32_t widen_rows = 64;    // rows of k and v that one workgroup copies
+    WideRegion wide;             // at the bounds; what a call leaves free stays unused
     PlanReport report;
     uint64_t tables_capacity_bytes = 0;
     double gflops_estimate = 1.0;  // of this variant on this device class, for the dispatch time cap
@@ -106,6 +110,8 @@ class ArgsImpl {
     AttentionParams params{};                              // without addresses and bases, which belong to the binding
     std::vector<std::shared_ptr<const TableData>> tables;  // the mask's, then the score mod's
     std::shared_ptr<const BlockMask> block_mask;
+    std::shared_ptr<const PaddedBlocks> padded_blocks;
+    ListLayout list_layout;
     uint64_t tables_bytes = 0;
     std::array<uint64_t, 4> span_elems{};  // q, k, v, o: elements from the first to the last one touched
     std::array<Strides, 4> strides{};      // q, k, v, o as the attention kernel reads them

@@ -24,6 +24,9 @@ Status check_problem(const Problem& problem) {
     if (Status status = check_dim("value_dim", problem.value_dim); !status.ok()) return status;
     if (problem.block_q < 0 || problem.block_kv < 0 || (problem.block_q == 0) != (problem.block_kv == 0))
         return error(Code::invalid_argument, "Problem::block_q and block_kv are both given (at least 1) or both 0");
+    if (problem.build_lists && (problem.list_encoding != ListEncoding::indices || problem.block_q == 0))
+        return error(Code::invalid_argument,
+                     "Problem::build_lists needs ListEncoding::indices, and block_q and block_kv (128 x 128, say)");
     if (!(problem.max_dispatch_ms > 0.0))
         return error(Code::invalid_argument, "Problem::max_dispatch_ms must be positive");
     if (!problem.mask.status().ok()) return problem.mask.status();
@@ -34,6 +37,10 @@ Status check_problem(const Problem& problem) {
 uint64_t table_bytes(Type type, int64_t count) {
     const uint64_t bytes = static_cast<uint64_t>(count) * (type == Type::boolean ? 1u : 4u);
     return (bytes + 3u) / 4u * 4u;
+}
+
+bool depends_on(const Tree& tree, Op index) {
+    return std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& node) { return node.op == index; });
 }
 
 // Room for all tables and lists: as the problem says, else from captured tables, bounds and the block grid.
@@ -65,10 +72,23 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
         const uint64_t columns = (static_cast<uint64_t>(s.kv_len) + static_cast<uint64_t>(problem.block_kv) - 1) /
                                  static_cast<uint64_t>(problem.block_kv);
         const uint64_t lists = static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads);
+        if (problem.list_encoding == ListEncoding::indices) {
+            const uint64_t planes = (depends_on(mask, Op::b) ? static_cast<uint64_t>(s.batch) : 1) *
+                                    (depends_on(mask, Op::h) ? static_cast<uint64_t>(s.q_heads) : 1);
+            return bytes + 2 * planes * rows * (1 + columns) * sizeof(int32_t);
+        }
         // 64 runs a row on average: masks in use need one to four, and a list that needs more says so (max_tables_bytes).
         bytes += (rows * lists + 1) * 4 + rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
     }
     return bytes;
+}
+
+void add_hook_constants(Variant& variant, const Tree& mask, const Tree& score_mod, const EmittedHook& hook) {
+    for (size_t i = 0; i < hook.specialised.size(); i++) {
+        const uint32_t slot = hook.specialised[i];
+        const SlotRef& ref = slot < mask.slots.size() ? mask.slots[slot] : score_mod.slots[slot - mask.slots.size()];
+        variant.constants.emplace_back(SPEC_MASK_FIRST + static_cast<uint32_t>(i), ref.bits);
+    }
 }
 
 Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod,
@@ -94,9 +114,10 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
 
     variant.full_subgroups = choice.subgroup_reduce && choice.skeleton == Skeleton::tiles;
 
-    const uint32_t schedule = choice.schedule == Schedule::dense      ? SCHEDULE_DENSE
-                              : choice.schedule == Schedule::interval ? SCHEDULE_INTERVAL
-                                                                      : SCHEDULE_LIST;
+    const uint32_t schedule = choice.schedule == Schedule::dense               ? SCHEDULE_DENSE
+                              : choice.schedule == Schedule::interval          ? SCHEDULE_INTERVAL
+                              : problem.list_encoding == ListEncoding::indices ? SCHEDULE_INDICES
+                                                                               : SCHEDULE_LIST;
     variant.constants = {
         {SPEC_WORKGROUP_SIZE, choice.workgroup_size},
         {SPEC_HEAD_DIM, static_cast<uint32_t>(problem.head_dim)},
@@ -108,11 +129,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_MICRO_COLS, choice.micro_cols},
         {SPEC_TILE_ROWS, choice.tile_rows},
     };
-    for (size_t i = 0; i < hook.specialised.size(); i++) {
-        const uint32_t slot = hook.specialised[i];
-        const SlotRef& ref = slot < mask.slots.size() ? mask.slots[slot] : score_mod.slots[slot - mask.slots.size()];
-        variant.constants.emplace_back(SPEC_MASK_FIRST + static_cast<uint32_t>(i), ref.bits);
-    }
+    add_hook_constants(variant, mask, score_mod, hook);
     return variant;
 }
 
@@ -132,6 +149,29 @@ Variant make_widen_variant(const Problem& problem, uint32_t rows) {
         {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
     };
     return variant;
+}
+
+Status make_list_pipelines(PlanImpl& plan, PipelineCost& cost) {
+    const uint32_t invocations = std::min(64u, std::bit_floor(plan.engine->capabilities.max_invocations));
+    Variant classify;
+    classify.module.kernel = "classify_blocks";
+    classify.module.addressing = plan.problem.addressing;
+    classify.module.hook_hash = plan.hook.hash;
+    classify.constants = {{SPEC_WORKGROUP_SIZE, invocations}};
+    add_hook_constants(classify, *plan.mask, *plan.score_mod, plan.hook);
+    auto pipeline = plan.engine->pipeline(classify, plan.hook, &cost);
+    if (!pipeline) return pipeline.status();
+    plan.classify_pipeline = *pipeline;
+
+    Variant compact;
+    compact.module.kernel = "compact_blocks";
+    compact.module.addressing = plan.problem.addressing;
+    compact.constants = {{SPEC_WORKGROUP_SIZE, invocations}};
+    pipeline = plan.engine->pipeline(compact, EmittedHook{}, &cost);
+    if (!pipeline) return pipeline.status();
+    plan.compact_pipeline = *pipeline;
+    plan.compact_rows = invocations;
+    return {};
 }
 
 // Of several modules the one that took most work names where a plan's shaders came from.
@@ -162,6 +202,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->mask = std::make_shared<const Tree>(*std::move(mask));
     plan->score_mod = std::make_shared<const Tree>(*std::move(score_mod));
     plan->mask_hash = structure_hash(*plan->mask);
+    plan->lists_by_batch = depends_on(*plan->mask, Op::b);
+    plan->lists_by_head = depends_on(*plan->mask, Op::h);
     auto hook = emit_hook(*plan->mask, *plan->score_mod);
     if (!hook) return hook.status();
     plan->hook = *std::move(hook);
@@ -195,6 +237,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
         plan->widen_pipeline = *widen;
         plan->wide = wide_region(problem);
     }
+    if (problem.build_lists)
+        if (Status status = make_list_pipelines(*plan, cost); !status.ok()) return status;
     report.compile_ms = cost.compile_ms;
     report.module = origin_name(cost);
     report.widened = choice->widen;
@@ -223,6 +267,16 @@ Status Plan::check(const Binding& binding, const Args& args) const { return chec
 
 void Plan::record(VkCommandBuffer command_buffer, const Binding& binding, const Args& args, Slice slice) const {
     record_with_faults(*impl_, command_buffer, binding.impl(), args.impl(), slice, RecordFaults{});
+}
+
+Status Plan::record_block_lists(VkCommandBuffer command_buffer, const Binding& binding, const Args& args) const {
+    if (impl_->classify_pipeline == VK_NULL_HANDLE)
+        return error(Code::invalid_argument, "record_block_lists: the plan was made without Problem::build_lists");
+    if (args.impl().padded_blocks != nullptr)
+        return error(Code::invalid_argument,
+                     "record_block_lists: these args bring block lists of their own (ArgsInfo::padded_blocks)");
+    record_lists_with_faults(*impl_, command_buffer, binding.impl(), args.impl(), RecordFaults{});
+    return {};
 }
 
 }  // namespace vkattn

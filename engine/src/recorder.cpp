@@ -32,7 +32,7 @@ class Recorder {
         const uint64_t end = tiles * (slice.index + 1) / slice.count;
         if (begin == end) return;
 
-        begin_label();
+        begin_label(plan_.variant.module.kernel.c_str());
         write_params();
         if (plan_.widen_pipeline != VK_NULL_HANDLE && params.kv_len > 0)
             widen(begin / params.q_tiles, (end - 1) / params.q_tiles);
@@ -44,6 +44,25 @@ class Recorder {
             record_window(window, window_begin, window_end);
             head = window.end_head;
         }
+        end_label();
+    }
+
+    void record_lists() {
+        const AttentionParams& params = args_.params;
+        const uint64_t rows = uint64_t{params.list_planes} * params.list_rows;
+        if (rows == 0) return;
+        begin_label("block lists");
+        write_params();
+        if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, {});
+        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.classify_pipeline);
+        dispatch_range(0, rows * params.list_columns, blocks_per_dispatch(plan_), 1);
+        barrier(barrier_classified, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+        dispatched_ = false;
+        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.compact_pipeline);
+        dispatch_range(0, rows, uint64_t{plan_.engine->capabilities.max_workgroups} * plan_.compact_rows,
+                       plan_.compact_rows);
+        // What follows needs no barrier of its own: record() begins with two, and they wait for these writes, too.
         end_label();
     }
 
@@ -93,13 +112,8 @@ class Recorder {
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.widen_pipeline);
         if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.widen_set, {});
         const uint64_t kv_len = static_cast<uint64_t>(params.kv_len);
-        const uint64_t end = (kv_head(last) + 1) * kv_len;
-        const uint64_t step = widen_rows_per_dispatch(plan_);
-        for (uint64_t row = kv_head(first) * kv_len; row < end; row += step) {
-            AttentionPush push{};
-            push.tile_base = static_cast<uint32_t>(row);
-            dispatch(push, (std::min(step, end - row) + plan_.widen_rows - 1) / plan_.widen_rows);
-        }
+        dispatch_range(kv_head(first) * kv_len, (kv_head(last) + 1) * kv_len, widen_rows_per_dispatch(plan_),
+                       plan_.widen_rows);
         barrier(barrier_widened, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
         dispatched_ = false;  // barrier_widened orders the next one
@@ -108,6 +122,15 @@ class Recorder {
     void bind_set(VkDescriptorSet set, const std::array<uint32_t, 4>& offset_bytes) {
         f_.vkCmdBindDescriptorSets(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.engine->pipeline_layout, 0, 1, &set, 4,
                                    offset_bytes.data());
+    }
+
+    // Items [begin, end), `step` at most in a dispatch and `group` in a workgroup.
+    void dispatch_range(uint64_t begin, uint64_t end, uint64_t step, uint64_t group) {
+        for (uint64_t item = begin; item < end; item += step) {
+            AttentionPush push{};
+            push.tile_base = static_cast<uint32_t>(item);
+            dispatch(push, (std::min(step, end - item) + group - 1) / group);
+        }
     }
 
     void dispatch(AttentionPush push, uint64_t groups) {
@@ -192,11 +215,11 @@ class Recorder {
         }
     }
 
-    void begin_label() {
+    void begin_label(const char* name) {
         if (!plan_.engine->capabilities.features.debug_utils || f_.vkCmdBeginDebugUtilsLabelEXT == nullptr) return;
         VkDebugUtilsLabelEXT label{};
         label.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT;
-        label.pLabelName = plan_.variant.module.kernel.c_str();
+        label.pLabelName = name;
         f_.vkCmdBeginDebugUtilsLabelEXT(cmd_, &label);
     }
 
@@ -214,6 +237,14 @@ class Recorder {
         const double fit =
             std::clamp(p.max_dispatch_ms / tile_ms, 1.0, static_cast<double>(plan.engine->capabilities.max_workgroups));
         return static_cast<uint64_t>(fit);
+    }
+
+    // The same for blocks that are classified: a pair takes about as long as 64 operations of attention.
+    static uint64_t blocks_per_dispatch(const PlanImpl& plan) {
+        const Problem& p = plan.problem;
+        const double block_ms = 64.0 * p.block_q * p.block_kv / plan.gflops_estimate * 1e-6;
+        return static_cast<uint64_t>(std::clamp(p.max_dispatch_ms / block_ms, 1.0,
+                                                static_cast<double>(plan.engine->capabilities.max_workgroups)));
     }
 
     // The same for rows of k and v: an element takes about as long to copy as 64 operations of attention (ledger T1).
@@ -240,6 +271,11 @@ class Recorder {
 void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
                         const ArgsImpl& args, Slice slice, const RecordFaults& faults) {
     Recorder(plan, command_buffer, binding, args, faults).record(slice);
+}
+
+void record_lists_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
+                              const ArgsImpl& args, const RecordFaults& faults) {
+    Recorder(plan, command_buffer, binding, args, faults).record_lists();
 }
 
 uint32_t count_dispatches(const PlanImpl& plan, const Shape& shape) {

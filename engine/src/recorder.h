@@ -10,6 +10,7 @@ enum InternalBarrier : int32_t {
     barrier_workspace_reuse,     // earlier dispatches are done with the workspace -> this call overwrites the params
     barrier_params,              // the params are written -> dispatches read them
     barrier_widened,             // k and v are in the workspace -> attention reads them
+    barrier_classified,          // the kinds of all blocks are in the tables buffer -> they are compacted
     barrier_between_dispatches,  // parts of one call, kept apart by the time cap or a descriptor window
     barrier_kinds,
 };
@@ -21,6 +22,9 @@ struct RecordFaults {
 
 void record_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
                         const ArgsImpl& args, Slice slice, const RecordFaults& faults);
+// What makes the block lists of `args`; the plan has the pipelines for it.
+void record_lists_with_faults(const PlanImpl& plan, VkCommandBuffer command_buffer, const BindingImpl& binding,
+                              const ArgsImpl& args, const RecordFaults& faults);
 constexpr uint32_t internal_barriers() { return barrier_kinds; }
 
 // Dispatches of an unsliced record of this shape, descriptor windows aside.

@@ -88,7 +88,10 @@ bool is_lavapipe(const Capabilities& capabilities) {
 void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const uint32_t dims = static_cast<uint32_t>(problem.head_dim + problem.value_dim);
     const bool wide_keys = choice.widen || (problem.k_type == ElementType::f32 && problem.v_type == ElementType::f32);
-    choice.workgroup_size = std::min(64u, std::bit_floor(capabilities.max_invocations));
+    // Invocations past the last row repeat it: few rows take as many subgroups as they need.
+    const uint32_t rows = std::bit_ceil(static_cast<uint32_t>(std::clamp(problem.max_shape.q_len, 1, 64)));
+    choice.workgroup_size = std::min(std::max(rows, capabilities.subgroup_size),
+                                     std::min(64u, std::bit_floor(capabilities.max_invocations)));
     choice.tile_rows = choice.workgroup_size;
     if (choice.addressing == Addressing::binding) choice.step_keys = 2;
     else if (wide_keys) choice.step_keys = dims <= 512 ? 8 : 4;

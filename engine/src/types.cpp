@@ -29,6 +29,14 @@ std::string_view to_string(Schedule schedule) {
     return "?";
 }
 
+std::string_view to_string(ListEncoding encoding) {
+    switch (encoding) {
+    case ListEncoding::runs: return "runs";
+    case ListEncoding::indices: return "indices";
+    }
+    return "?";
+}
+
 std::string_view to_string(Addressing addressing) {
     switch (addressing) {
     case Addressing::automatic: return "auto";

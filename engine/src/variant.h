@@ -16,7 +16,7 @@ namespace vkattn {
 #include "spec_constants.h"
 
 // SCHEDULE's values in the kernels.
-constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2;
+constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2, SCHEDULE_INDICES = 3;
 
 // One SPIR-V module: a kernel under its preprocessor axes (shaders/include/axes.glsl) with one hook.
 struct ModuleKey {

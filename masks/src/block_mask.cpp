@@ -2,7 +2,12 @@
 
 #include <algorithm>
 
+#include "block_mask_rows.h"
+
 namespace vkattn {
+
+using namespace block_rows;
+
 namespace {
 
 constexpr const char* kTransposed = "transposed ";
@@ -13,17 +18,11 @@ int64_t blocks_of_kind(const BlockMask& block_mask, bool full) {
     return count;
 }
 
-int64_t list_rows(const BlockMask& block_mask) {
-    return int64_t{block_mask.batch} * block_mask.heads * block_mask.rows();
-}
-
 std::string at_row(const BlockMask& grid, int64_t list_row) {
     const int64_t rows = grid.rows(), plane = list_row / rows;
     return "at b " + std::to_string(plane / grid.heads) + ", h " + std::to_string(plane % grid.heads) + ", row " +
            std::to_string(list_row % rows);
 }
-
-Status bad(std::string message) { return error(Code::invalid_argument, "block mask: " + std::move(message)); }
 
 Status check_grid(const BlockMask& block_mask) {
     if (Status status = check(block_mask.shape); !status.ok()) return status;
@@ -37,15 +36,24 @@ Status check_grid(const BlockMask& block_mask) {
     return {};
 }
 
-void append(std::vector<BlockRun>& runs, size_t row_begin, uint32_t first, uint32_t n_blocks, bool full) {
-    if (runs.size() > row_begin) {
-        BlockRun& last = runs.back();
-        if (last.full() == full && last.first() + last.n_blocks == first) {
-            last.n_blocks += n_blocks;
-            return;
+// The ragged last row and column of each plane without full blocks.
+BlockMask with_partial_edges(const BlockMask& block_mask) {
+    BlockMask result = like(block_mask, block_mask.shape);
+    const auto columns = static_cast<uint32_t>(block_mask.columns());
+    const bool ragged_column = block_mask.shape.kv_len % block_mask.block_kv != 0;
+    const int64_t rows = block_mask.rows();
+    for (int64_t row = 0; row < list_rows(block_mask); ++row) {
+        const bool ragged_row = row % rows == rows - 1 && block_mask.shape.q_len % block_mask.block_q != 0;
+        const size_t row_begin = result.runs.size();
+        for (const BlockRun& run : runs_of(block_mask, row)) {
+            const bool last = ragged_column && run.first() + run.n_blocks == columns;
+            const uint32_t inner = run.n_blocks - (last ? 1 : 0);
+            if (inner > 0) append(result.runs, row_begin, run.first(), inner, run.full() && !ragged_row);
+            if (last) append(result.runs, row_begin, columns - 1, 1, false);
         }
+        result.row_offsets.push_back(static_cast<uint32_t>(result.runs.size()));
     }
-    runs.push_back({first | (full ? 1u << 31 : 0u), n_blocks});
+    return result;
 }
 
 Status size_limit(const char* what, uint64_t bytes, uint64_t max_bytes) {
@@ -184,8 +192,9 @@ Result<BlockMask> from_kv_blocks(const PaddedBlocks& blocks, const Shape& shape,
     return result;
 }
 
-Result<PaddedBlocks> to_padded(const BlockMask& block_mask, uint64_t max_bytes, bool newest_first) {
+Result<PaddedBlocks> to_padded(const BlockMask& block_mask, uint64_t max_bytes, bool newest_first, bool strict_edges) {
     if (Status status = check(block_mask); !status.ok()) return status;
+    if (strict_edges) return to_padded(with_partial_edges(block_mask), max_bytes, newest_first);
     const auto n_rows = static_cast<uint64_t>(list_rows(block_mask)),
                width = static_cast<uint64_t>(block_mask.columns());
     const uint64_t bytes_per_row = (1 + width) * 2 * sizeof(int32_t);
@@ -215,33 +224,6 @@ Result<PaddedBlocks> to_padded(const BlockMask& block_mask, uint64_t max_bytes, 
             for (uint64_t column = 0; column < width; ++column) {
                 if (taken[column] == 0) indices.push_back(static_cast<int32_t>(column));
             }
-        }
-    }
-    return result;
-}
-
-Result<BlockMask> slice_rows(const BlockMask& block_mask, int32_t row_begin, int32_t row_end) {
-    if (Status status = check(block_mask); !status.ok()) return status;
-    if (row_begin < 0 || row_end < row_begin || row_end > block_mask.rows()) {
-        return bad("rows [" + std::to_string(row_begin) + ", " + std::to_string(row_end) + ") of a grid with " +
-                   std::to_string(block_mask.rows()) + " rows");
-    }
-    BlockMask result;
-    result.batch = block_mask.batch;
-    result.heads = block_mask.heads;
-    result.shape = block_mask.shape;
-    const int64_t q_begin = int64_t{row_begin} * block_mask.block_q, q_end = int64_t{row_end} * block_mask.block_q;
-    result.shape.q_len =
-        static_cast<int32_t>(std::max<int64_t>(0, std::min<int64_t>(q_end, block_mask.shape.q_len) - q_begin));
-    result.block_q = block_mask.block_q;
-    result.block_kv = block_mask.block_kv;
-    result.row_offsets.push_back(0);
-    for (int64_t plane = 0; plane < int64_t{block_mask.batch} * block_mask.heads; ++plane) {
-        for (int64_t row = row_begin; row < row_end; ++row) {
-            const auto i = static_cast<size_t>(plane * block_mask.rows() + row);
-            result.runs.insert(result.runs.end(), block_mask.runs.begin() + block_mask.row_offsets[i],
-                               block_mask.runs.begin() + block_mask.row_offsets[i + 1]);
-            result.row_offsets.push_back(static_cast<uint32_t>(result.runs.size()));
         }
     }
     return result;

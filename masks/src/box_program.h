@@ -83,6 +83,13 @@ class BoxEvaluator {
         bool rows = false, columns = false;
     };
     Sides undecided_sides() const;
+    // Whether the last box's elements keep their result when they are moved by this much, less than the box's size, and
+    // stay in it. false: perhaps not.
+    bool unchanged_by(int64_t dq, int64_t dkv);
+    // Moved by a multiple of this, quotients and remainders by constants repeat, as far as their constants tell; those
+    // that would take it beyond max_period are left out. A guess at what unchanged_by() may say yes to.
+    int64_t period() const;
+    static constexpr int64_t max_period = 1 << 14;
     // The last box's result, for its half plane; and the value of any node that is no float.
     const Affine& result() const { return value(program_->result_); }
     const Affine& value(int32_t node) const { return ints_[static_cast<size_t>(node)]; }
@@ -92,6 +99,7 @@ class BoxEvaluator {
     void run_all(int group, const Box& box);
     void run(const Step& step, const Box& box);
     void run_f32(const Step& step);
+    int64_t shift_of(const Step& step, int64_t dq, int64_t dkv) const;
     Affine equality(const Step& step, const Box& box);
     bool never_together(const Step& step, const Box& box) const;
     void gather(const int32_t* args, uint8_t n_args, Range* indices) const;
@@ -99,6 +107,7 @@ class BoxEvaluator {
     const BoxProgram* program_;
     std::vector<Affine> ints_;  // by position; f32 values live in floats_
     std::vector<IntervalF32> floats_;
+    std::vector<int64_t> shifts_;  // of unchanged_by(), by position
     SharedValues shared_values_;
     int32_t b_ = 0, h_ = 0;
     Box last_;

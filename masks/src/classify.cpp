@@ -1,16 +1,18 @@
-// A quadtree over the blocks: a box that is all empty or all full is settled at once, others are halved, down to one
-// block; what stays undecided there is settled by halving the block's own elements until one true and one false
-// element are found.
+// A quadtree over the blocks: a box that is all empty or all full is settled at once; one whose blocks repeat along the
+// columns, the rows or the diagonal is classified in one period and copied; others are halved, down to one block. What
+// stays undecided there is settled by halving the block's own elements until one true and one false element are found.
 
 #include "vkattn/classify.h"
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <numeric>
 #include <system_error>
 #include <thread>
 
 #include "box_program.h"
+#include "classify_blocks.h"
 #include "vkattn/evaluate.h"
 #include "vkattn/normalise.h"
 
@@ -34,17 +36,23 @@ int64_t cut(int64_t begin, int64_t end) {
     return at > begin && at < end ? at : middle;
 }
 
+// Likewise at a multiple of `period` where there is one: quotients and remainders are affine between those.
+int64_t cut(int64_t begin, int64_t end, int64_t period) {
+    const int64_t first = begin / period, last = (end + period - 1) / period;
+    return last - first > 1 ? cut(first, last) * period : cut(begin, end);
+}
+
 // The two halves of an undecided box (the last that `boxes` was asked about), of more than one element.
-void halve(const Box& box, const BoxEvaluator& boxes, std::vector<Box>& open) {
+void halve(const Box& box, const BoxEvaluator& boxes, int64_t period, std::vector<Box>& open) {
     const BoxEvaluator::Sides sides = boxes.undecided_sides();
     bool by_rows = box.rows() >= box.columns();
     if (sides.rows != sides.columns) by_rows = sides.rows ? box.rows() > 1 : box.columns() == 1;
     Box lower = box, upper = box;
     if (by_rows) {
-        upper.q0 = cut(box.q0, box.q1 + 1);
+        upper.q0 = cut(box.q0, box.q1 + 1, period);
         lower.q1 = upper.q0 - 1;
     } else {
-        upper.kv0 = cut(box.kv0, box.kv1 + 1);
+        upper.kv0 = cut(box.kv0, box.kv1 + 1, period);
         lower.kv1 = upper.kv0 - 1;
     }
     open.push_back(upper);
@@ -81,6 +89,18 @@ class GrowingRuns {
         (tail != kNone ? links_[tail].next : head_[i]) = link;
         tail_[i] = link;
     }
+    // Calls visit(begin, end, full) for the row's runs.
+    template <class F>
+    void for_each(int64_t row, const F& visit) const {
+        for (uint32_t link = head_[static_cast<size_t>(row - first_row_)]; link != kNone; link = links_[link].next) {
+            const BlockRun& run = links_[link].run;
+            visit(int64_t{run.first()}, int64_t{run.first()} + run.n_blocks, run.full());
+        }
+    }
+    const BlockRun* only_run(int64_t row) const {  // null: none, or several
+        const uint32_t head = head_[static_cast<size_t>(row - first_row_)];
+        return head == kNone || links_[head].next != kNone ? nullptr : &links_[head].run;
+    }
     size_t n_runs() const { return links_.size(); }
     void move_into(BlockMask& block_mask) {
         for (const uint32_t head : head_) {
@@ -101,9 +121,9 @@ class GrowingRuns {
     std::vector<Link> links_;
 };
 
-struct Band {  // block rows [row_begin, row_end) of one (b, h)
+struct Band {  // block rows [row_begin, row_end) of one (b, h), from a column on
     int32_t b = 0, h = 0;
-    int64_t row_begin = 0, row_end = 0;
+    int64_t row_begin = 0, row_end = 0, column_begin = 0;
     GrowingRuns runs;
 };
 
@@ -128,9 +148,11 @@ class Classifier {
             b_ = band.b;
             h_ = band.h;
             boxes_.bind(b_, h_);
+            period_ = boxes_.period();
             band.runs.reset(band.row_begin, band.row_end);
+            band_runs_ = &band.runs;
             counted_ = 0;
-            descend(band);
+            classify({band.row_begin, band.row_end, band.column_begin, job_.columns}, band.runs);
             if (job_.too_many_runs) return;
         }
     }
@@ -138,6 +160,9 @@ class Classifier {
   private:
     struct Blocks {  // [row0, row1) x [column0, column1)
         int64_t row0, row1, column0, column1;
+
+        int64_t rows() const { return row1 - row0; }
+        int64_t columns() const { return column1 - column0; }
     };
 
     Box elements(const Blocks& blocks) const {
@@ -146,12 +171,23 @@ class Classifier {
                 std::min(job_.kv_len, blocks.column1 * block_kv) - 1};
     }
 
-    void descend(Band& band) {
-        open_.assign(1, {band.row_begin, band.row_end, 0, job_.columns});
-        while (!open_.empty()) {
-            const Blocks blocks = open_.back();
-            open_.pop_back();
-            const int64_t rows = blocks.row1 - blocks.row0, columns = blocks.column1 - blocks.column0;
+    // Appends the runs of `all` to its rows. Calls itself for parts of it, at most four deep.
+    void classify(const Blocks& all, GrowingRuns& runs) {
+        // The last visited first: columns of one row ascend. Blocks that end early are not like their neighbours.
+        std::vector<Blocks> open;
+        const int64_t whole_rows = std::clamp(job_.q_len / job_.options.block_q, all.row0, all.row1);
+        const int64_t whole_columns = std::clamp(job_.kv_len / job_.options.block_kv, all.column0, all.column1);
+        const auto push = [&open](const Blocks& blocks) {
+            if (blocks.rows() > 0 && blocks.columns() > 0) open.push_back(blocks);
+        };
+        push({whole_rows, all.row1, whole_columns, all.column1});
+        push({whole_rows, all.row1, all.column0, whole_columns});
+        push({all.row0, whole_rows, whole_columns, all.column1});
+        push({all.row0, whole_rows, all.column0, whole_columns});
+        while (!open.empty() && !job_.too_many_runs) {
+            const Blocks blocks = open.back();
+            open.pop_back();
+            const int64_t rows = blocks.rows(), columns = blocks.columns();
             const bool one_block = rows == 1 && columns == 1;
             const Box box = elements(blocks);
             // Unrefined, one block's equal ids are compared at once; refined, only where witnesses do not do.
@@ -161,29 +197,122 @@ class Classifier {
                 const BlockKind kind = verdict == Verdict::full ? BlockKind::full : settle(box);
                 if (kind == BlockKind::empty) continue;
                 for (int64_t row = blocks.row0; row < blocks.row1; ++row) {
-                    band.runs.append(row, blocks.column0, blocks.column1, kind == BlockKind::full);
+                    runs.append(row, blocks.column0, blocks.column1, kind == BlockKind::full);
                 }
-                if (!within_limit(band.runs.n_runs())) return;
+                check_limit(runs);
                 continue;
             }
-            // The last pushed is the first visited: columns of one row ascend.
+            constexpr int64_t worth_asking = 16;
+            if (rows * columns >= worth_asking && copy_periods(blocks, runs)) continue;
             const bool cut_rows = rows > 1 && columns<2 * rows, cut_columns = columns> 1 && rows < 2 * columns;
             const int64_t row = cut_rows ? cut(blocks.row0, blocks.row1) : blocks.row1;
             const int64_t column = cut_columns ? cut(blocks.column0, blocks.column1) : blocks.column1;
-            if (cut_rows && cut_columns) open_.push_back({row, blocks.row1, column, blocks.column1});
-            if (cut_rows) open_.push_back({row, blocks.row1, blocks.column0, column});
-            if (cut_columns) open_.push_back({blocks.row0, row, column, blocks.column1});
-            open_.push_back({blocks.row0, row, blocks.column0, column});
+            if (cut_rows && cut_columns) open.push_back({row, blocks.row1, column, blocks.column1});
+            if (cut_rows) open.push_back({row, blocks.row1, blocks.column0, column});
+            if (cut_columns) open.push_back({blocks.row0, row, column, blocks.column1});
+            open.push_back({blocks.row0, row, blocks.column0, column});
         }
-        within_limit(band.runs.n_runs());
+        check_limit(runs);
     }
 
-    bool within_limit(size_t n_runs) {  // other threads' runs count too
-        job_.n_runs += n_runs - counted_;
-        counted_ = n_runs;
-        if (job_.n_runs > job_.options.max_runs) job_.too_many_runs = true;
-        return !job_.too_many_runs;
+    // Classifies one period of the undecided box that `boxes_` was last asked about, and copies it, if it has two. All
+    // blocks are of full size, except where only one of them lies across the direction.
+    bool copy_periods(const Blocks& all, GrowingRuns& runs) {
+        const int64_t block_q = job_.options.block_q, block_kv = job_.options.block_kv;
+        const int64_t q_period = std::lcm(period_, block_q), kv_period = std::lcm(period_, block_kv);
+        const int64_t rows = q_period / block_q, columns = kv_period / block_kv;
+        const bool wide = 2 * columns <= all.columns(), tall = 2 * rows <= all.rows();
+        if (wide && boxes_.unchanged_by(0, kv_period)) {
+            GrowingRuns first = classified({all.row0, all.row1, all.column0, all.column0 + columns});
+            for (int64_t row = all.row0; row < all.row1 && !job_.too_many_runs; ++row) {
+                check_limit(runs);
+                const BlockRun* run = first.only_run(row);
+                if (run != nullptr && run->n_blocks == columns) {
+                    runs.append(row, all.column0, all.column1, run->full());
+                    continue;
+                }
+                for (int64_t by = 0; by < all.columns() && !over_limit(runs); by += columns) {
+                    copy_row(first, row, by, all.column1, row, runs);
+                }
+            }
+            check_limit(runs);
+            return true;
+        }
+        if (tall && boxes_.unchanged_by(q_period, 0)) {
+            GrowingRuns first = classified({all.row0, all.row0 + rows, all.column0, all.column1});
+            for (int64_t row = all.row0; row < all.row1 && !job_.too_many_runs; ++row) {
+                copy_row(first, all.row0 + (row - all.row0) % rows, 0, all.column1, row, runs);
+                check_limit(runs);
+            }
+            return true;
+        }
+        if (!wide || !tall) return false;  // from here on both periods are below 2^30
+        const int64_t both = std::lcm(q_period, kv_period), down = both / block_q, right = both / block_kv;
+        if (2 * down <= all.rows() && 2 * right <= all.columns() && boxes_.unchanged_by(both, both)) {
+            copy_diagonally(all, down, right, runs);
+            return true;
+        }
+        return false;
     }
+
+    // The first `down` rows and the first `right` columns are classified; every other block is what the one `down`
+    // rows above and `right` columns before it is.
+    void copy_diagonally(const Blocks& all, int64_t down, int64_t right, GrowingRuns& runs) {
+        const int64_t row1 = all.row0 + down;
+        const GrowingRuns top = classified({all.row0, row1, all.column0, all.column1});
+        const GrowingRuns left = classified({row1, all.row1, all.column0, all.column0 + right});
+        struct Run {
+            int64_t begin, end;
+            bool full;
+        };
+        std::vector<std::vector<Run>> above(static_cast<size_t>(down));  // the last rows, in turn
+        std::vector<Run> next;
+        for (int64_t row = all.row0; row < all.row1 && !job_.too_many_runs; ++row) {
+            std::vector<Run>& here = above[static_cast<size_t>((row - all.row0) % down)];
+            next.clear();
+            const auto add = [&next](int64_t begin, int64_t end, bool full) {
+                if (!next.empty() && next.back().full == full && next.back().end == begin) next.back().end = end;
+                else next.push_back({begin, end, full});
+            };
+            (row < row1 ? top : left).for_each(row, add);
+            if (row >= row1) {
+                for (const Run& run : here) {
+                    if (run.begin + right >= all.column1) break;
+                    add(run.begin + right, std::min(run.end + right, all.column1), run.full);
+                }
+            }
+            std::swap(here, next);
+            for (const Run& run : here) runs.append(row, run.begin, run.end, run.full);
+            check_limit(runs);
+        }
+    }
+
+    GrowingRuns classified(const Blocks& blocks) {
+        GrowingRuns runs;
+        runs.reset(blocks.row0, blocks.row1);
+        classify(blocks, runs);
+        return runs;
+    }
+
+    // Row `from` of `runs`, `by` columns to the right and cut off at `end`, into row `to`.
+    static void copy_row(const GrowingRuns& from_runs, int64_t from, int64_t by, int64_t end, int64_t to,
+                         GrowingRuns& runs) {
+        from_runs.for_each(from, [&](int64_t begin, int64_t run_end, bool full) {
+            if (begin + by < end) runs.append(to, begin + by, std::min(run_end + by, end), full);
+        });
+    }
+
+    // Other threads' runs count, too. Those of a part are copied at least once, so they alone must not be too many.
+    void check_limit(const GrowingRuns& runs) {
+        if (&runs == band_runs_) {
+            job_.n_runs += runs.n_runs() - counted_;
+            counted_ = runs.n_runs();
+            if (job_.n_runs > job_.options.max_runs) job_.too_many_runs = true;
+        } else if (over_limit(runs)) {
+            job_.too_many_runs = true;
+        }
+    }
+    bool over_limit(const GrowingRuns& runs) const { return runs.n_runs() > job_.options.max_runs; }
 
     // One element: floats are decided only where every device agrees.
     Verdict element(int64_t q, int64_t kv) {
@@ -233,7 +362,7 @@ class Classifier {
                 if (any_true && any_false) return BlockKind::partial;
                 if (verdict != Verdict::undecided) continue;
             }
-            halve(box, boxes_, refining_);
+            halve(box, boxes_, period_, refining_);
         }
         return any_true ? BlockKind::full : BlockKind::empty;
     }
@@ -242,8 +371,9 @@ class Classifier {
     BoxEvaluator boxes_;
     Evaluator pairs_;
     int32_t b_ = 0, h_ = 0;
-    std::vector<Blocks> open_;
+    int64_t period_ = 1;  // in elements
     std::vector<Box> refining_;
+    const GrowingRuns* band_runs_ = nullptr;
     size_t counted_ = 0;
 };
 
@@ -285,6 +415,17 @@ Status remember_origin(const Mask& mask, const Shape& shape, const Bindings& bin
     return {};
 }
 
+// Bands are work for threads, but do not depend on their number, so neither do the lists. Each is long enough to have
+// most of its rows copied from a period of the mask.
+int64_t n_bands(const BoxProgram& program, int64_t rows, int64_t block_q, int64_t planes) {
+    constexpr int64_t min_rows = 128, min_periods = 16, max_bands = 64;
+    BoxEvaluator boxes(program);
+    boxes.bind(0, 0);
+    const int64_t period_rows = std::lcm(boxes.period(), block_q) / block_q;
+    const int64_t bands = rows / std::max(min_rows, min_periods * period_rows);
+    return std::clamp<int64_t>(bands, 1, std::max<int64_t>(max_bands / planes, 1));
+}
+
 Status check_options(const ClassifyOptions& options) {
     if (options.block_q < 1 || options.block_kv < 1) {
         return error(Code::invalid_argument, "block sizes are " + std::to_string(options.block_q) + " x " +
@@ -307,6 +448,11 @@ Status too_many(const char* what, uint64_t limit) {
 
 Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const Bindings& bindings,
                                     const ClassifyOptions& options) {
+    return classify_blocks(mask, shape, bindings, options, {});
+}
+
+Result<BlockMask> classify_blocks(const Mask& mask, const Shape& shape, const Bindings& bindings,
+                                  const ClassifyOptions& options, const KnownBlocks& known) {
     if (Status status = check_options(options); !status.ok()) return status;
     Result<Prepared> prepared = prepare(mask, shape, bindings);
     if (!prepared.ok()) return prepared.status();
@@ -327,17 +473,23 @@ Result<BlockMask> create_block_mask(const Mask& mask, const Shape& shape, const 
     }
     Job job{
         prepared->program, prepared->evaluator, bounded, shape.q_len, shape.kv_len, result.columns(), {}, {}, {}, {}};
-    const int64_t bands_per_plane =
-        std::clamp<int64_t>(8 * int64_t{options.threads} / planes, 1, std::max<int64_t>(rows, 1));
+    const int64_t bands_per_plane = n_bands(prepared->program, rows, bounded.block_q, planes);
     if (rows > 0 && result.columns() > 0) {
-        job.bands.reserve(static_cast<size_t>(planes * bands_per_plane));
+        job.bands.reserve(static_cast<size_t>(planes * (bands_per_plane + 1)));
         for (int64_t i = 0; i < planes * bands_per_plane; ++i) {
             const int64_t plane = i / bands_per_plane, band = i % bands_per_plane;
-            Band& added = job.bands.emplace_back();
-            added.b = static_cast<int32_t>(plane / result.heads);
-            added.h = static_cast<int32_t>(plane % result.heads);
-            added.row_begin = rows * band / bands_per_plane;
-            added.row_end = rows * (band + 1) / bands_per_plane;
+            const auto add = [&](int64_t row_begin, int64_t row_end, int64_t column_begin) {
+                if (row_begin >= row_end) return;
+                Band& added = job.bands.emplace_back();
+                added.b = static_cast<int32_t>(plane / result.heads);
+                added.h = static_cast<int32_t>(plane % result.heads);
+                added.row_begin = row_begin;
+                added.row_end = row_end;
+                added.column_begin = column_begin;
+            };
+            const int64_t row_begin = rows * band / bands_per_plane, row_end = rows * (band + 1) / bands_per_plane;
+            add(row_begin, std::min(row_end, known.rows), known.columns);
+            add(std::max(row_begin, known.rows), row_end, 0);
         }
         run_threads(job,
                     static_cast<int32_t>(std::min<int64_t>(options.threads, static_cast<int64_t>(job.bands.size()))));
@@ -368,6 +520,7 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
     for (int32_t b = 0; b < batch; ++b) {
         for (int32_t h = 0; h < heads; ++h) {
             boxes.bind(b, h);
+            const int64_t period = boxes.period();
             int64_t pairs = 0;  // at most 2^62
             open.assign(1, {0, int64_t{shape.q_len} - 1, 0, int64_t{shape.kv_len} - 1});
             while (!open.empty()) {
@@ -387,7 +540,7 @@ Result<int64_t> count_pairs(const Mask& mask, const Shape& shape, const Bindings
                     pairs += analysis::count_half_plane(plane.a, plane.c, plane.lo, box);
                     continue;
                 }
-                halve(box, boxes, open);
+                halve(box, boxes, period, open);
             }
             if (pairs > (INT64_MAX - total) / copies) {
                 return error(Code::limit_exceeded, "the number of pairs does not fit a 64-bit count");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "named_calls.h"
+#include "natten_axis.h"
 #include "syntax.h"
 
 namespace vkattn {
@@ -15,15 +16,9 @@ namespace {
 using Site = NamedSite;
 using Args = const NamedArgument*;
 using Kind = ArgumentKind;
+using detail::natten_axis;
 
 const Expr& value(Args args, int i) { return args[i].expr.front(); }
-
-// NATTEN on one axis: the k keys around x, the window shifted inward at the borders.
-Expr natten_axis(const Expr& x, const Expr& key, const Expr& size, const Expr& kernel) {
-    const Expr n_keys = min(kernel, size);
-    const Expr start = clamp(x - n_keys / 2, 0, size - n_keys);
-    return key >= start && key < start + n_keys;
-}
 
 const NamedEntry mask_list[] = {
     {"full", {}, 0, "every pair", [](const Site&, Args) { return Expr(true); }},

@@ -1,4 +1,5 @@
 // vkattn mask: what a mask looks like, as a picture, as tensors, and for one pair in words.
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -7,6 +8,7 @@
 #include "command.h"
 #include "description.h"
 #include "explain.h"
+#include "support/block_mask_file.h"
 #include "support/file.h"
 #include "support/png.h"
 #include "terminal.h"
@@ -18,12 +20,14 @@ namespace vkattn::cli {
 namespace {
 
 constexpr uint64_t max_dense_bytes = uint64_t{1} << 30;
+constexpr uint64_t max_padded_bytes = uint64_t{256} << 20;  // of PyTorch's arrays, each way
 
 struct Options {
     DescriptionText text;
     Shape shape;
     std::string tables, block = "128x128", refine = "host", show = "0,0";
     std::string dense, blocks, png, svg, explain;
+    bool newest_first = false, strict_edges = false;
 };
 
 std::vector<int64_t> shape4(int64_t b, int64_t h, int64_t rows, int64_t columns) { return {b, h, rows, columns}; }
@@ -53,14 +57,22 @@ Status write_dense(const Options& options, const Description& description) {
     return support::write_safetensors(options.dense, {&tensor, 1}, {{"mask", description.mask_text}});
 }
 
-// The BlockMask under PyTorch's names: lists by query block, and the transposes by key block.
+std::string text_of_bytes(uint64_t bytes) {
+    if (bytes < 10240) return std::to_string(bytes) + " bytes";
+    const double kib = static_cast<double>(bytes) / 1024.0;
+    return kib < 10240.0 ? fixed(kib, 1) + " KiB" : fixed(kib / 1024.0, 1) + " MiB";
+}
+
+uint64_t list_bytes(const BlockMask& block_mask) {
+    return block_mask.row_offsets.size() * sizeof(uint32_t) + block_mask.runs.size() * sizeof(BlockRun);
+}
+
+// The lists as runs, and while they fit under PyTorch's names too: by query block, and the transposes by key block.
 Status write_blocks(const Options& options, const Description& description, const BlockMask& block_mask) {
-    auto by_query = to_padded(block_mask);
-    if (!by_query) return by_query.status();
-    auto by_key = to_padded(transpose(block_mask));
-    if (!by_key) return by_key.status();
-    std::vector<support::TensorSource> tensors;
-    auto add = [&](const std::string& prefix, const PaddedBlocks& blocks) {
+    std::vector<support::TensorSource> tensors = support::block_mask_tensors(block_mask);
+    auto by_query = to_padded(block_mask, max_padded_bytes, options.newest_first, options.strict_edges);
+    auto by_key = to_padded(transpose(block_mask), max_padded_bytes, options.newest_first, options.strict_edges);
+    const auto add = [&](const std::string& prefix, const PaddedBlocks& blocks) {
         const std::vector<int64_t> counts = {blocks.batch, blocks.heads, blocks.rows};
         const std::vector<int64_t> indices = shape4(blocks.batch, blocks.heads, blocks.rows, blocks.columns);
         tensors.push_back({prefix + "_num_blocks", support::DType::i32, counts, support::bytes_of(blocks.num_blocks)});
@@ -70,13 +82,17 @@ Status write_blocks(const Options& options, const Description& description, cons
         tensors.push_back(
             {"full_" + prefix + "_indices", support::DType::i32, indices, support::bytes_of(blocks.full_indices)});
     };
-    add("kv", *by_query);
-    add("q", *by_key);
-    return support::write_safetensors(
-        options.blocks, tensors,
-        {{"mask", description.mask_text},
-         {"block_size", std::to_string(block_mask.block_q) + "x" + std::to_string(block_mask.block_kv)},
-         {"seq_lengths", std::to_string(options.shape.q_len) + "x" + std::to_string(options.shape.kv_len)}});
+    if (by_query && by_key) {
+        add("kv", *by_query);
+        add("q", *by_key);
+    } else {
+        const Status& status = by_query ? by_key.status() : by_query.status();
+        if (status.code != Code::limit_exceeded) return status;
+        std::fprintf(stderr, "vkattn: --blocks: only the runs are written: %s\n", status.message.c_str());
+    }
+    std::map<std::string, std::string> metadata = metadata_of(block_mask);
+    metadata["mask"] = description.mask_text;
+    return support::write_safetensors(options.blocks, tensors, metadata);
 }
 
 Result<PictureOptions> picture_options(const Options& options) {
@@ -145,13 +161,20 @@ int draw(const Options& options) {
     classify.refine = options.refine == "host" ? Refine::host : Refine::none;
     classify.threads = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
     std::optional<BlockMask> block_mask;
+    double classify_ms = 0.0;
     {
         const Progress progress("classifying blocks");
+        const auto start = std::chrono::steady_clock::now();
         auto made = create_block_mask(description->mask, options.shape, description->bindings, classify);
         if (!made) return fail(about("--mask", made.status()));
+        classify_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
         block_mask = std::move(*made);
     }
     if (options.explain.empty()) std::fputs(terminal_picture(*block_mask, *picture).c_str(), stdout);
+    if (!options.blocks.empty()) {
+        std::printf("classified in %s ms; %zu runs, %s\n", fixed(classify_ms, classify_ms < 10.0 ? 2 : 0).c_str(),
+                    block_mask->runs.size(), text_of_bytes(list_bytes(*block_mask)).c_str());
+    }
     if (Status status = write_files(options, *description, *block_mask, *picture); !status.ok()) return fail(status);
     return exit_ok;
 }
@@ -191,9 +214,15 @@ void add_mask(CLI::App& app, Action& action) {
         ->type_name("b,h,q,kv");
     command->add_option("--dense", o.dense, "Write U8 mask [B, H, q, kv] to this safetensors file")->type_name("F");
     command
-        ->add_option("--blocks", o.blocks,
-                     "Write kv_num_blocks, kv_indices, full_kv_..., q_..., full_q_... as in PyTorch's BlockMask")
+        ->add_option(
+            "--blocks", o.blocks,
+            "Write the lists to this safetensors file: runs, and kv_num_blocks, kv_indices, full_kv_..., q_..., "
+            "full_q_... as in PyTorch's BlockMask; report time and memory")
         ->type_name("F");
+    command->add_flag(
+        "--strict-edges", o.strict_edges,
+        "In --blocks, ragged blocks at the end are partial where they would be full, as PyTorch has them");
+    command->add_flag("--newest-first", o.newest_first, "In --blocks, each row's indices descend");
     command->add_option("--png", o.png, "Write the picture as PNG")->type_name("F");
     command->add_option("--svg", o.svg, "Write the picture as SVG")->type_name("F");
     command->footer([] {

@@ -17,6 +17,7 @@
 #include "tensors.h"
 #include "vkattn/classify.h"
 #include "vkattn/reference.h"
+#include "vkattn/simplify.h"
 #ifdef VKATTN_CLI_COMPILER
 #include "vkattn/shaderc_compiler.h"
 #else
@@ -43,6 +44,7 @@ struct CheckResult {
 };
 
 struct Outcome {
+    std::vector<std::string> simplified;  // terms of the mask that did not matter here
     RunResult run;
     BlockMask block_mask;
     double classify_ms = 0.0;
@@ -168,6 +170,7 @@ void print_summary(const support::Device& device, const AttentionTensors& tensor
                         tensor_text("v", s.batch, s.kv_heads, s.kv_len, tensors.value_dim, tensors.v.type));
     line("mask",
          description.mask_text + (description.score_text == "score" ? "" : "   score: " + description.score_text));
+    for (const std::string& reason : outcome.simplified) line("simpler", reason);
     line("path", report.path + ", schedule " + report.schedule + ", " + report.skeleton + " by " + report.addressing +
                      ", tiles of " + std::to_string(report.tile_q) + " queries");
     line("why", report.why.ends_with("; ") ? report.why.substr(0, report.why.size() - 2) : report.why);
@@ -218,6 +221,7 @@ Status write_json(const Options& options, const support::Device& device, const A
         {"pairs", outcome.pairs},
         {"clock", outcome.run.device_clock ? "device" : "host"},
         {"module", outcome.run.report.module},
+        {"simplified", outcome.simplified},
     };
     if (outcome.check) {
         json["worst_row_error"] = finite(outcome.check->rows.worst);
@@ -276,7 +280,13 @@ int run(const Options& options) {
     compiler = make_shaderc_compiler();
 #endif
 
+    // What is run is the mask without the terms that do not matter here; what --check compares with is the mask as given.
+    const Description given = *description;
     Outcome outcome;
+    auto simplified = simplify_for(description->mask, tensors->shape, description->bindings);
+    if (!simplified) return fail(about("--mask", simplified.status()));
+    description->mask = simplified->mask;
+    outcome.simplified = std::move(simplified->reasons);
     if (Status status = classify(*description, tensors->shape, *block, outcome); !status.ok())
         return fail(about("--mask", status));
     RunWishes wishes;
@@ -293,7 +303,7 @@ int run(const Options& options) {
         if (Status status = write_output(options, *tensors, *description, outcome.run); !status.ok())
             return fail(about("--out", status));
     if (options.check) {
-        auto checked = check_result(*tensors, *description, options.scale, outcome);
+        auto checked = check_result(*tensors, given, options.scale, outcome);
         if (!checked) return fail(about("--check", checked.status()));
         outcome.check = *checked;
     }

@@ -2,6 +2,7 @@
 //
 // binding: descriptor set 0, an element is found by a 32-bit index (sums are modulo 2^32 until push.shift_* is taken off, so that
 // only the result has to fit). address: 64-bit addresses as uvec2 {low, high}; no 64-bit integers, some drivers have none.
+// A kernel that writes to the tables buffer defines WRITES_TABLES.
 #ifndef VKATTN_ARGUMENTS_GLSL
 #define VKATTN_ARGUMENTS_GLSL
 
@@ -37,9 +38,13 @@ uvec2 wide_add(uvec2 a, uvec2 b) {
 // Left by 1 or 2: elements to bytes.
 uvec2 wide_shift(uvec2 a, uint shift) { return uvec2(a.x << shift, (a.y << shift) | (a.x >> (32u - shift))); }
 
-uint tables_word(uint index) {
-    return WordRef(wide_add(params.tables.address, wide_shift(wide_add(uvec2(index, 0u), uvec2(params.tables.base, 0u)), 2u))).data[0];
+uvec2 tables_place(uint index) {
+    return wide_add(params.tables.address, wide_shift(wide_add(uvec2(index, 0u), uvec2(params.tables.base, 0u)), 2u));
 }
+uint tables_word(uint index) { return WordRef(tables_place(index)).data[0]; }
+#ifdef WRITES_TABLES
+void tables_store(uint index, uint word) { WordRef(tables_place(index)).data[0] = word; }
+#endif
 
 // Where a row of a tensor begins, and how far one row is from another.
 struct RowPlace { uvec2 bytes; };
@@ -55,8 +60,13 @@ RowPlace head_place(TensorLayout layout_, uint b, uint h, uint unused_shift, uin
 
 #else
 
-layout(std430, set = 0, binding = 6) readonly buffer TablesBuffer { uint tables_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer ParamsBuffer { AttentionParams params; };
+#ifdef WRITES_TABLES
+layout(std430, set = 0, binding = 6) buffer TablesBuffer { uint tables_data[]; };
+void tables_store(uint index, uint word) { tables_data[params.tables.base + index] = word; }
+#else
+layout(std430, set = 0, binding = 6) readonly buffer TablesBuffer { uint tables_data[]; };
+#endif
 
 uint tables_word(uint index) { return tables_data[params.tables.base + index]; }
 

@@ -69,15 +69,21 @@ struct AttentionParams {
     params_uint flags;          // PARAMS_WRITE_LSE ...
 
     params_uint q_tiles;        // ceil(q_len / rows of a tile)
-    params_uint list_offsets_words;   // row offsets u32 [batch | 1, heads | 1, block rows] + 1
-    params_uint list_runs_words;      // runs {first | full << 31, count}, two words each
-    params_uint list_runs;            // runs in the buffer: what a row may point at
-    params_uint list_rows;            // block rows per (b, h)
-    params_uint list_stride_b;        // rows to step for a batch entry: 0 when shared
+    // Block lists, RUNS: row offsets u32 [batch | 1, heads | 1, block rows] + 1; runs {first | full << 31, count}, two words each.
+    // INDICES: counts of partial blocks [batch | 1, heads | 1, block rows]; their columns, list_columns a row; the same of full ones.
+    params_uint list_offsets_words;       // RUNS: row offsets; INDICES: counts of partial blocks
+    params_uint list_runs_words;          // RUNS: runs; INDICES: columns of partial blocks
+    params_uint list_full_counts_words;
+    params_uint list_full_indices_words;
+    params_uint list_columns;             // INDICES: places a row has in each of the two lists
+    params_uint list_runs;                // RUNS: runs in the buffer, what a row may point at
+    params_uint list_rows;                // block rows per (b, h)
+    params_uint list_stride_b;            // rows to step for a batch entry: 0 when shared
     params_uint list_stride_h;
-    params_uint list_block_q;         // rows of a block; a multiple of the tile's
+    params_uint list_block_q;             // rows of a block; a multiple of the tile's
     params_uint list_block_kv;
-    params_uint reserved;             // the size stays a multiple of uvec2's
+    params_uint list_planes;              // (b, h) that have lists of their own
+    params_uint reserved;                 // the size stays a multiple of uvec2's
 
     TableInfo tables_info[PARAMS_MAX_TABLES];
     params_uint slots[PARAMS_MAX_SLOTS];      // bits of the mask's, then the score mod's slots

@@ -5,7 +5,8 @@
 SPEC(0, WORKGROUP_SIZE, 64)
 SPEC(1, HEAD_DIM, 64)
 SPEC(2, VALUE_DIM, 64)
-// How the kernel learns which keys to visit: SCHEDULE_DENSE 0, SCHEDULE_INTERVAL 1, SCHEDULE_LIST 2 (block_walk.glsl).
+// How the kernel learns which keys to visit: SCHEDULE_DENSE 0, SCHEDULE_INTERVAL 1, SCHEDULE_LIST 2, SCHEDULE_INDICES 3
+// (block_walk.glsl).
 SPEC(3, SCHEDULE, 0)
 // Keys a step of the rows kernel; keys staged at once of V in the tiles kernel.
 SPEC(4, STEP_KEYS, 8)

@@ -113,6 +113,11 @@ TEST_CASE("a folder that cannot be made costs the next start, not this one") {
     fs::remove(folder.name());
 }
 
+TEST_SUITE_END();
+
+// Without dispatches: ThreadSanitizer does not see how drivers synchronise.
+TEST_SUITE_BEGIN("threads");
+
 TEST_CASE("threads plan side by side on two engines with one folder: one pipeline a variant") {
     const CacheFolder folder;
     constexpr int n_threads = 4, n_plans = 5;

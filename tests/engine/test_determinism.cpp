@@ -34,6 +34,24 @@ std::vector<AttentionCase> cases() {
     return all;
 }
 
+// Numbers a workgroup's subgroups the other way round: Vulkan promises no order.
+class SubgroupsReversed : public vkattn::ShaderCompiler {
+  public:
+    vkattn::Result<std::vector<uint32_t>> compile(const vkattn::CompileJob& job) const override {
+        vkattn::CompileJob changed = job;
+        const std::string_view id = "gl_SubgroupID", other = "(gl_NumSubgroups - 1u - gl_SubgroupID)";
+        for (size_t at = changed.source.find(id); at != std::string::npos;
+             at = changed.source.find(id, at + other.size())) {
+            changed.source.replace(at, id.size(), other);
+            changes++;
+        }
+        return test_compiler()->compile(changed);
+    }
+    std::string version() const override { return test_compiler()->version(); }
+
+    mutable int changes = 0;
+};
+
 }  // namespace
 
 TEST_SUITE_BEGIN("determinism");
@@ -74,6 +92,19 @@ TEST_CASE("many short dispatches give the bits of one") {
         CHECK((!whole.ran() || parts.log.dispatches > whole.log.dispatches));
         CHECK_MESSAGE(same_bits(whole, parts), replay_line(c, VulkanContext::shared()));
     }
+}
+
+TEST_CASE("the bits do not depend on how subgroups are numbered") {
+    const SubgroupsReversed compiler;
+    const auto engine = make_engine(VulkanContext::shared(), {}, &compiler);
+    for (AttentionCase c : cases()) {
+        if (c.skeleton != Skeleton::tiles || c.widen == Widen::on) continue;
+        const Inputs inputs = make_inputs(c);
+        RunOptions options;
+        options.engine = engine.get();
+        CHECK_MESSAGE(same_bits(run(c, inputs), run(c, inputs, options)), replay_line(c, VulkanContext::shared()));
+    }
+    CHECK((compiler.changes > 0) == engine->capabilities().features.scalar_subgroup);
 }
 
 TEST_CASE("widened keys and values give the bits of those read in place, where the steps are the same") {

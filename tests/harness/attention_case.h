@@ -37,6 +37,7 @@ struct AttentionCase {
     vkattn::Skeleton skeleton = vkattn::Skeleton::automatic;
     vkattn::Addressing addressing = vkattn::Addressing::automatic;
     vkattn::Widen widen = vkattn::Widen::automatic;
+    vkattn::ListEncoding encoding = vkattn::ListEncoding::runs;
     // What does not.
     vkattn::Shape shape{1, 1, 1, 64, 64};
     Layout layout = Layout::bhld;

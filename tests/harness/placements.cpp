@@ -81,10 +81,15 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     if (c.schedule == vkattn::Schedule::list) {
         problem.block_q = c.block_q == 0 ? 128 : c.block_q;
         problem.block_kv = c.block_kv == 0 ? 128 : c.block_kv;
+        problem.list_encoding = c.encoding;
     }
     uint64_t bytes = 64;
     for (const auto& [name, table] : inputs.bindings.tables) bytes += static_cast<uint64_t>(table->count()) * 4 + 4;
-    if (inputs.list) bytes += inputs.list->row_offsets.size() * 4 + 8 + inputs.list->runs.size() * 8;
+    if (inputs.list && c.encoding == vkattn::ListEncoding::indices) {
+        const auto planes = static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads);
+        bytes += 8 * planes * static_cast<uint64_t>(inputs.list->rows()) *
+                 (1 + static_cast<uint64_t>(inputs.list->columns()));
+    } else if (inputs.list) bytes += inputs.list->row_offsets.size() * 4 + 8 + inputs.list->runs.size() * 8;
     problem.max_tables_bytes = bytes;
     return problem;
 }

@@ -194,6 +194,7 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
       engine_(options.engine != nullptr ? *options.engine : shared_engine()) {
     vkattn::Problem problem = problem_of(c, inputs);
     problem.max_dispatch_ms = options.max_dispatch_ms;
+    problem.build_lists = options.build_lists;
     // k and v may be null where no call has keys.
     if (c.shape.kv_len == 0) problem.max_shape.kv_len = 0;
     if (options.k) problem.k_aligned = options.k->at.aligned;
@@ -210,6 +211,12 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
     info.scale = options.scale;
     if (options.k) info.k = options.k->at.strides;
     if (options.o) info.o = options.o->at.strides;
+    info.block_mask_covers = options.list_covers;
+    std::optional<vkattn::PaddedBlocks> padded;
+    if (inputs.list && c.encoding == vkattn::ListEncoding::indices && !options.build_lists) {
+        info.padded_blocks = options.padded_blocks;
+        if (info.padded_blocks == nullptr) info.padded_blocks = &padded.emplace(*to_padded(*inputs.list));
+    }
     auto args = plan_->make_args(info);
     if (!args) {
         refuse("make_args", args.status());
@@ -221,7 +228,15 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
         std::make_unique<Memory>(context_, c, inputs, options, problem.max_tables_bytes, plan_->workspace_bytes());
     std::vector<uint8_t> tables(args_->tables_bytes());
     args_->write_tables(tables);
+    if (options.tables_on_device != nullptr)
+        for (const auto& [name, table] : options.tables_on_device->tables)
+            for (uint64_t offset : args_->table_offsets(name))
+                std::memcpy(tables.data() + offset, table->i32.data(), table->i32.size() * 4);
     memory_->tables.write_bytes(memory_->tables_offset, tables);
+    if (options.build_lists) {
+        const uint64_t lists = args_->list_layout().num_blocks;
+        memory_->tables.leave_free(memory_->tables_offset + lists, args_->tables_bytes() - lists);
+    }
     memory_->tables.upload();
     vkattn::Buffers& buffers = memory_->buffers;
     if (c.shape.kv_len == 0) buffers.k = buffers.v = {};
@@ -247,9 +262,39 @@ void Call::refuse(const char* what, const vkattn::Status& status) {
 }
 
 void Call::record(VkCommandBuffer command_buffer, vkattn::Slice slice) {
-    start_command_log(options_.drop_barrier);
+    start_command_log(std::max(options_.drop_barrier - list_barriers_, -1));
     plan_->record(command_buffer, *binding_, *args_, slice);
     result_.log = sum(result_.log, stop_command_log());
+}
+
+void Call::record_block_lists(VkCommandBuffer command_buffer) {
+    start_command_log(options_.drop_barrier);
+    const vkattn::Status status = plan_->record_block_lists(command_buffer, *binding_, *args_);
+    const CommandLog log = stop_command_log();
+    list_barriers_ = static_cast<int32_t>(log.barriers);
+    result_.log = sum(result_.log, log);
+    CHECK_MESSAGE(status.ok(), status.message);
+}
+
+vkattn::PaddedBlocks Call::read_lists() const {
+    const vkattn::ListLayout at = args_->list_layout();
+    vkattn::PaddedBlocks blocks;
+    blocks.batch = at.batch;
+    blocks.heads = at.heads;
+    blocks.rows = at.rows;
+    blocks.columns = at.columns;
+    const auto counts = static_cast<size_t>(at.batch) * static_cast<size_t>(at.heads) * static_cast<size_t>(at.rows);
+    const auto read = [&](uint64_t offset, size_t count) {
+        std::vector<int32_t> values(count);
+        if (count > 0)
+            std::memcpy(values.data(), memory_->tables.buffer.data + memory_->tables_offset + offset, count * 4);
+        return values;
+    };
+    blocks.num_blocks = read(at.num_blocks, counts);
+    blocks.indices = read(at.indices, counts * static_cast<size_t>(at.columns));
+    blocks.full_num_blocks = read(at.full_num_blocks, counts);
+    blocks.full_indices = read(at.full_indices, counts * static_cast<size_t>(at.columns));
+    return blocks;
 }
 
 RunResult Call::collect() {
@@ -258,6 +303,7 @@ RunResult Call::collect() {
         context_.clear_messages();
         return result_;
     }
+    if (options_.build_lists) result_.built = read_lists();
     CHECK_MESSAGE(context_.messages().empty(), context_.message_text());
     context_.clear_messages();
     memory_->check_untouched();
@@ -292,7 +338,10 @@ RunResult run(const AttentionCase& c, const Inputs& inputs, const RunOptions& op
     if (!call.ran()) return call.collect_refusal();
     VkCommandBuffer cmd = VK_NULL_HANDLE;
     for (uint32_t i = 0; i < c.slices; i++) {
-        if (cmd == VK_NULL_HANDLE) cmd = context.begin();
+        if (cmd == VK_NULL_HANDLE) {
+            cmd = context.begin();
+            if (i == 0 && options.build_lists) call.record_block_lists(cmd);
+        }
         call.record(cmd, {options.reversed_slices ? c.slices - 1 - i : i, c.slices});
         if (options.separate_submits || i + 1 == c.slices) {
             context.submit_and_wait(cmd);

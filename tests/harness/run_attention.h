@@ -62,15 +62,21 @@ struct RunOptions {
     double max_dispatch_ms = 500.0;
     std::optional<float> scale;
     std::optional<Elsewhere> k, o;
+    // With ListEncoding::indices: the arrays (null: the case's list, padded), or lists that the device makes.
+    const vkattn::PaddedBlocks* padded_blocks = nullptr;
+    bool build_lists = false;
+    bool list_covers = false;                            // ArgsInfo::block_mask_covers
+    const vkattn::Bindings* tables_on_device = nullptr;  // written over those of the args
 };
 
 struct RunResult {
     vkattn::Status refused;  // not ok: nothing ran
     vkattn::PlanReport report;
     Values o;
-    std::vector<float> lse;                   // [B, Hq, Lq]
-    CommandLog log;                           // of all records together
-    std::vector<ValidationMessage> messages;  // only with drop_barrier
+    std::vector<float> lse;                     // [B, Hq, Lq]
+    std::optional<vkattn::PaddedBlocks> built;  // with RunOptions::build_lists
+    CommandLog log;                             // of all records together
+    std::vector<ValidationMessage> messages;    // only with drop_barrier
     bool ran() const { return refused.ok(); }
 };
 
@@ -83,12 +89,14 @@ class Call {
     ~Call();
     bool ran() const { return result_.refused.ok(); }
     void record(VkCommandBuffer command_buffer, vkattn::Slice slice);
+    void record_block_lists(VkCommandBuffer command_buffer);
     // After the submit: what was written, and that nothing else was.
     RunResult collect();
     const RunResult& collect_refusal() const { return result_; }
 
   private:
     struct Memory;
+    vkattn::PaddedBlocks read_lists() const;
     void refuse(const char* what, const vkattn::Status& status);
 
     AttentionCase case_;
@@ -96,6 +104,7 @@ class Call {
     VulkanContext& context_;
     vkattn::Engine& engine_;
     RunResult result_;
+    int32_t list_barriers_ = 0;  // recorded before those of the attention
     std::optional<vkattn::Plan> plan_;
     std::optional<vkattn::Args> args_;
     std::optional<vkattn::Binding> binding_;

@@ -34,7 +34,7 @@ void print_times(const char* name, const Mask& mask, const Shape& shape) {
         REQUIRE(made.ok());
         n_runs = made->runs.size();
     }
-    std::printf("%-32s 1 thread %8.2f ms (cpu %8.2f)   2 threads %8.2f ms   %7zu runs\n", name, best[0], best_cpu,
+    std::printf("%-37s 1 thread %8.2f ms (cpu %8.2f)   2 threads %8.2f ms   %7zu runs\n", name, best[0], best_cpu,
                 best[1], n_runs);
 }
 
@@ -66,7 +66,12 @@ TEST_CASE("figures: classification" * doctest::skip()) {
     print_times("sliding_window(4096)", sliding_window(4096), shape);
     print_times("block diffusion 512", block_diffusion, shape);
     print_times("natten 1024 x 1024, 13 x 13", natten(1024, 1024, 13, 13), shape);
+    print_times("natten 1000 x 1000, 13 x 13", natten(1000, 1000, 13, 13), {1, 1, 1, 1000000, 1000000});
     print_times("dilated_window(4096, 16)", dilated_window(4096, 16), shape);
+    print_times("dilated_window(4096, 24), documents", dilated_window(4096, 24) && documents, shape);
+    print_times("(q + kv) % 2", *parse_mask("(q + kv) % 2 == 0"), shape);
+    print_times("(q * q + kv) % 7, 1/16 of the lengths", *parse_mask("(q * q + kv) % 7 == 0"),
+                {1, 1, 1, length / 16, length / 16});
     for (const auto& mask : {causal(), documents}) {
         const auto start = std::chrono::steady_clock::now();
         const Result<int64_t> pairs = count_pairs(mask, shape);

@@ -446,6 +446,35 @@ TEST_CASE("one million by one million: closed forms") {
         CHECK(found->full_blocks() == 0);
         CHECK(found->partial_blocks() == int64_t{1024} * 13 * 22);
     }
+    SUBCASE("NATTEN 1000 x 1000: blocks of several image rows repeat after 125") {
+        const int pixels = 1000 * 1000;
+        const Shape square = shape_of(1, 1, 1, pixels, pixels);
+        const Result<BlockMask> found = create_block_mask(natten(1000, 1000, 13, 13), square, {}, options);
+        REQUIRE(found.ok());
+        CHECK(found->full_blocks() == 0);
+        CHECK(*count_pairs(natten(1000, 1000, 13, 13), shape_of(1, 1, 1, 20000, pixels)) == int64_t{20000} * 13 * 13);
+        int wrong = 0;  // a block is reached if one of its pixels is near one of the row's
+        for (const int row : {0, 3, 124, 4000, 7000, 7811, 7812}) {
+            std::vector<bool> reached(static_cast<size_t>(found->columns()), false);
+            for (int q = row * block; q < std::min(pixels, (row + 1) * block); ++q) {
+                const int x0 = std::clamp(q % 1000 - 6, 0, 1000 - 13), y0 = std::clamp(q / 1000 - 6, 0, 1000 - 13);
+                for (int y = y0; y < y0 + 13; ++y) {
+                    for (int x = x0; x < x0 + 13; ++x) reached[static_cast<size_t>((y * 1000 + x) / block)] = true;
+                }
+            }
+            for (int column = 0; column < found->columns(); ++column) {
+                const bool expected = reached[static_cast<size_t>(column)];
+                wrong += (found->kind(0, 0, row, column) == BlockKind::partial) != expected ? 1 : 0;
+            }
+        }
+        CHECK(wrong == 0);
+    }
+    SUBCASE("a mask without structure, but with a period") {
+        const Result<BlockMask> found = create_block_mask(*parse_mask("(q + kv) % 2 == 0"), shape, {}, options);
+        REQUIRE(found.ok());
+        CHECK(found->partial_blocks() == int64_t{rows} * rows);
+        CHECK(found->runs.size() == size_t{rows});
+    }
     SUBCASE("dilated window") {
         const Result<BlockMask> found = create_block_mask(dilated_window(4096, 16), shape, {}, options);
         REQUIRE(found.ok());
@@ -470,6 +499,21 @@ TEST_CASE("threads change nothing") {
         REQUIRE(together.ok());
         CHECK(together->row_offsets == alone->row_offsets);
         CHECK(together->runs == alone->runs);
+    }
+    // Nor where verdicts depend on which boxes were asked about: unrefined, and of floats. 1000 block rows, in bands.
+    const Shape longer = shape_of(1, 1, 1, 8000, 3000);
+    for (const char* text :
+         {"(q - kv) * (q - kv) % 24 < 5 && q - kv <= 100", "sin(float(q - kv)) < 0.5 && q % 40 != 3"}) {
+        const Mask open = *parse_mask(text);
+        for (const Refine refine : {Refine::none, Refine::host}) {
+            options = {.block_q = 8, .block_kv = 8, .refine = refine, .threads = 1};
+            const Result<BlockMask> one = create_block_mask(open, longer, {}, options);
+            options.threads = 5;
+            const Result<BlockMask> five = create_block_mask(open, longer, {}, options);
+            REQUIRE((one.ok() && five.ok()));
+            CHECK(one->row_offsets == five->row_offsets);
+            CHECK(one->runs == five->runs);
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include "command_line.h"
+#include "support/block_mask_file.h"
 #include "support/safetensors.h"
+#include "vkattn/classify.h"
 
 using namespace vkattn;
 using namespace vkattn::support;
@@ -190,7 +192,7 @@ TEST_SUITE("cli") {
             CHECK_MESSAGE(tensor->shape == shape, name);
             return *to_i32(*tensor);
         };
-        CHECK(opened->tensors().size() == 8);
+        CHECK(opened->tensors().size() == 11);
         CHECK(values("kv_num_blocks", {1, 3, 3}) == std::vector<int32_t>{2, 2, 0, 2, 2, 0, 0, 0, 0});
         CHECK(values("full_kv_num_blocks", {1, 3, 3}) == std::vector<int32_t>{0, 2, 4, 0, 2, 4, 0, 0, 0});
         const auto kv_indices = values("kv_indices", {1, 3, 3, 4});
@@ -201,6 +203,55 @@ TEST_SUITE("cli") {
         CHECK(values("full_q_num_blocks", {1, 3, 4}) == std::vector<int32_t>{2, 2, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0});
         values("q_indices", {1, 3, 4, 3});
         values("full_q_indices", {1, 3, 4, 3});
+    }
+
+    TEST_CASE("--blocks: the file gives the same BlockMask again, and the time and size are reported") {
+        const TemporaryFolder folder;
+        write_tables(folder);
+        const std::string file = (folder / "blocks.safetensors").string();
+        const Printed printed =
+            run_vkattn(folder, {"mask", "--mask", "document(ids) && q - kv <= 3", "--tables",
+                                (folder / "tables.safetensors").string(), "--q-len", "9", "--kv-len", "9", "--block",
+                                "2x2", "--blocks", file, "--strict-edges"});
+        REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
+        CHECK(has(printed.out, "classified in "));
+        CHECK(has(printed.out, " ms; 8 runs, 88 bytes\n"));
+        auto opened = Safetensors::open(file);
+        REQUIRE(opened.ok());
+        const auto block_mask = read_block_mask(*opened);
+        REQUIRE_MESSAGE(block_mask.ok(), block_mask.status().message);
+        TableData ids;
+        ids.dims = {9};
+        ids.i32 = {0, 0, 0, 1, 1, 2, 2, 2, 2};
+        ClassifyOptions options;
+        options.block_q = options.block_kv = 2;
+        const auto made = create_block_mask(*parse_mask("document(ids) && q - kv <= 3"), {1, 1, 1, 9, 9},
+                                            {{}, {{"ids", std::make_shared<const TableData>(ids)}}}, options);
+        REQUIRE(made.ok());
+        CHECK(block_mask->runs == made->runs);
+        CHECK(block_mask->row_offsets == made->row_offsets);
+        CHECK(block_mask->shape == made->shape);
+        CHECK(block_mask->structure_hash == made->structure_hash);
+        CHECK(block_mask->slot_values == made->slot_values);
+        CHECK(block_mask->tables_hash == made->tables_hash);
+        CHECK(made->kind(0, 0, 4, 4) == BlockKind::full);  // ragged: one element
+        CHECK(to_i32(*opened->find("full_kv_num_blocks"))->back() == 0);
+    }
+
+    TEST_CASE("--blocks beyond the limit of PyTorch's arrays writes the runs") {
+        const TemporaryFolder folder;
+        const std::string file = (folder / "blocks.safetensors").string();
+        const Printed printed = run_vkattn(
+            folder, {"mask", "--mask", "causal()", "--q-len", "1048576", "--kv-len", "1048576", "--blocks", file});
+        REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
+        CHECK(has(printed.err, "only the runs are written"));
+        CHECK(has(printed.out, "16383 runs, 160.0 KiB"));
+        auto opened = Safetensors::open(file);
+        REQUIRE(opened.ok());
+        CHECK(opened->tensors().size() == 3);
+        const auto block_mask = read_block_mask(*opened);
+        REQUIRE(block_mask.ok());
+        CHECK(block_mask->partial_blocks() == 8192);
     }
 
     TEST_CASE("--refine none may call more blocks partial, never fewer") {

@@ -182,6 +182,18 @@ TEST_SUITE("cli") {
         }
     }
 
+    TEST_CASE("run: terms that do not matter are left out and named, and --check compares with the mask as given") {
+        Files files(1, 2, 1, 37, 37, 8, 8, DType::f32);
+        files.reference.mask = [](int, int, int q, int kv) { return kv <= q; };
+        files.check_output(files.run({"--mask", "sliding_window(36) && kv < 40", "--check"}));
+        const auto simplified = files.figures()["simplified"];
+        REQUIRE(simplified.size() == 2);
+        CHECK(has(simplified[0].get<std::string>(), "is true for every pair"));
+        files.reference.mask = [](int, int, int q, int kv) { return kv <= q && q - kv <= 35; };
+        files.check_output(files.run({"--mask", "sliding_window(35)", "--check"}));
+        CHECK(files.figures()["simplified"].empty());
+    }
+
     TEST_CASE("run: bf16, --param, a mask from a file") {
         Files files(1, 2, 2, 33, 47, 24, 24, DType::bf16);
         files.reference.mask = [](int, int h, int q, int kv) { return std::abs(q - kv) <= 5 + h; };

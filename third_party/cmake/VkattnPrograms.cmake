@@ -45,9 +45,8 @@ function(vkattn_add_test target)
   endif()
 endfunction()
 
-# libLLVM frees aligned blocks by another operator delete; LeakSanitizer cannot name what a driver that was unloaded has left.
+# libLLVM frees aligned blocks by another operator delete.
 set(vkattn_test_environment
-  "VK_LOADER_DISABLE_DYNAMIC_LIBRARY_UNLOADING=1"
   "MESA_SHADER_CACHE_DIR=${CMAKE_BINARY_DIR}/mesa_shader_cache"
   "ASAN_OPTIONS=detect_leaks=1:alloc_dealloc_mismatch=0"
   "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"

@@ -98,6 +98,8 @@ struct Problem {
     Widen widen = Widen::automatic;
     int32_t block_q = 0;  // of the lists that Args will carry; 0: no lists
     int32_t block_kv = 0;
+    ListEncoding list_encoding = ListEncoding::runs;
+    bool build_lists = false;        // record_block_lists will be used; needs ListEncoding::indices
     double max_dispatch_ms = 500.0;  // estimated time under which every dispatch is kept
 };
 
@@ -110,7 +112,14 @@ struct ArgsInfo {
     std::optional<float> scale;             // default 1 / sqrt(D)
     std::optional<Strides> q, k, v, o;      // default: contiguous [B, H, L, D]
     Bindings bindings;                      // scalars and tables by name
-    const BlockMask* block_mask = nullptr;  // for the list schedule; copied
+    const BlockMask* block_mask = nullptr;  // for the list schedule with ListEncoding::runs; copied
+    // The list was made for other values of this mask, under which it kept at least what it keeps now (a larger window, say), and
+    // still covers it: values are not compared, and full blocks are tested again. Tables and lengths still are.
+    bool block_mask_covers = false;
+    // For the list schedule with ListEncoding::indices; copied. Null: the arrays are made on the device before record, by
+    // record_block_lists or by the host's own means at Args::list_layout(). Kernels clamp counts to the array's columns and
+    // ignore columns outside the plane; a block named twice counts twice.
+    const PaddedBlocks* padded_blocks = nullptr;
     bool write_lse = false;
 };
 
@@ -135,12 +144,23 @@ class PlanImpl;
 class BindingImpl;
 class ArgsImpl;
 
+// Where the int32 arrays of ListEncoding::indices lie, in bytes from Buffers::tables: PyTorch's num_blocks [batch, heads, rows] and
+// indices [batch, heads, rows, columns], for partial and for full blocks.
+struct ListLayout {
+    int32_t batch = 0, heads = 0, rows = 0, columns = 0;  // batch and heads 1: shared
+    uint64_t num_blocks = 0, indices = 0, full_num_blocks = 0, full_indices = 0;
+};
+
 // Checked values of one call. Immutable.
 class Args {
   public:
     // Bytes of the tables buffer: tables and block lists, laid out for this plan. Upload write_tables' bytes to Buffers::tables.
     uint64_t tables_bytes() const;
     void write_tables(std::span<uint8_t> bytes) const;  // exactly tables_bytes() long
+    ListLayout list_layout() const;                     // all 0 without ListEncoding::indices
+    // Where the table of that name lies, in bytes from Buffers::tables, for a device that writes it with the type and dims that it
+    // has here: one place for the mask and one for the score mod, as far as they use it.
+    std::vector<uint64_t> table_offsets(std::string_view name) const;
     const ArgsImpl& impl() const { return *impl_; }
     explicit Args(std::shared_ptr<const ArgsImpl> impl) : impl_(std::move(impl)) {}
 
@@ -191,6 +211,11 @@ class Plan {
     // before and waits on COMPUTE / SHADER_WRITE after. Clobbers: compute pipeline, set 0, push constants.
     // Slices 0 .. count - 1, in any order and any command buffers, give the whole result bit for bit.
     void record(VkCommandBuffer command_buffer, const Binding& binding, const Args& args, Slice slice = {}) const;
+
+    // Records what makes the block lists of `args` in the tables buffer from the mask and the tables as they are there then: exact,
+    // ascending, the same as create_block_mask's with host refinement, bit for bit from run to run. Records that follow in the same
+    // queue see them. Code::invalid_argument when the plan was made without Problem::build_lists.
+    Status record_block_lists(VkCommandBuffer command_buffer, const Binding& binding, const Args& args) const;
 
     const PlanImpl& impl() const { return *impl_; }
     explicit Plan(std::shared_ptr<const PlanImpl> impl) : impl_(std::move(impl)) {}

@@ -15,6 +15,10 @@ enum class Path : uint8_t { automatic, scalar };
 // How the kernel learns which keys to visit (design.md, section 4).
 enum class Schedule : uint8_t { automatic, dense, interval, list };
 
+// How block lists lie in the tables buffer. runs: runs of neighbouring blocks, compact and fastest. indices: PyTorch's arrays of counts
+// and columns, in any order, which the device itself can make or change between two calls.
+enum class ListEncoding : uint8_t { runs, indices };
+
 // How kernels reach buffers: by device address (fast on software devices, no range limit) or through descriptors.
 enum class Addressing : uint8_t { automatic, address, binding };
 
@@ -29,6 +33,7 @@ enum class Widen : uint8_t { automatic, off, on };
 std::string_view to_string(ElementType type);
 std::string_view to_string(Path path);
 std::string_view to_string(Schedule schedule);
+std::string_view to_string(ListEncoding encoding);
 std::string_view to_string(Addressing addressing);
 std::string_view to_string(Skeleton skeleton);
 std::string_view to_string(Widen widen);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,17 +66,46 @@ Status check(const BlockMask& block_mask);
 // counts is ignored.
 Result<BlockMask> from_kv_blocks(const PaddedBlocks& blocks, const Shape& shape, int32_t block_q, int32_t block_kv);
 // The padded arrays; above max_bytes an error that says how many bytes it would take. `newest_first` reverses each row.
-// Behind the counts stand the row's other blocks in ascending order, as PyTorch leaves them.
-Result<PaddedBlocks> to_padded(const BlockMask& block_mask, uint64_t max_bytes = 256u << 20, bool newest_first = false);
+// Behind the counts stand the row's other blocks in ascending order, as PyTorch leaves them. `strict_edges`: the
+// ragged blocks of the last row and column are partial where they would be full, as PyTorch's create_block_mask has
+// them (it pads the mask with false up to whole blocks).
+Result<PaddedBlocks> to_padded(const BlockMask& block_mask, uint64_t max_bytes = 256u << 20, bool newest_first = false,
+                               bool strict_edges = false);
 // Lists by key block (PyTorch's q_num_blocks, q_indices ...): a BlockMask of the transposed plane, q and kv exchanged
 // in `shape` and block sizes. Its structure_hash gains the prefix "transposed ", so that it is never taken for a list
 // by query block; transposing again removes it.
 BlockMask transpose(const BlockMask& block_mask);
-// Rows [row_begin, row_end) of the block grid, as PyTorch's block_mask[:, :, rows]. Row 0 of the slice is row_begin:
-// the result is a hand-made list (no structure_hash), to be used with the mask offset by row_begin * block_q.
-Result<BlockMask> slice_rows(const BlockMask& block_mask, int32_t row_begin, int32_t row_end);
 // One byte a block, [batch, heads, rows, columns]: 1 where the block is not empty (PyTorch's to_dense), above
 // max_bytes an error.
 Result<std::vector<uint8_t>> to_dense(const BlockMask& block_mask, uint64_t max_bytes = 256u << 20);
+
+// Editing. Each of these gives a hand-made list (no structure_hash): it says which blocks to visit, and the caller
+// says with which mask. Kinds stay sound for the mask named here: empty and full are never claimed without proof. All
+// take one pass over the runs. Lists that are put together have one block size and one shape; a list with batch or
+// heads 1 answers for all of the other's.
+
+// For a || b: full where either is, partial where either is partial.
+Result<BlockMask> unite(const BlockMask& a, const BlockMask& b);
+// For a && b: full where both are, empty where either is.
+Result<BlockMask> intersect(const BlockMask& a, const BlockMask& b);
+// For a && !b: a's where b is empty, empty where b is full, else partial.
+Result<BlockMask> subtract(const BlockMask& a, const BlockMask& b);
+// Rows [row_begin, row_end) of the block grid, as PyTorch's block_mask[:, :, rows]. Row 0 of the slice is row_begin:
+// to be used with the mask offset by row_begin * block_q.
+Result<BlockMask> slice_rows(const BlockMask& block_mask, int32_t row_begin, int32_t row_end);
+// Columns [column_begin, column_end): for the mask at kv + column_begin * block_kv.
+Result<BlockMask> slice_columns(const BlockMask& block_mask, int32_t column_begin, int32_t column_end);
+// Block (row, column) moves to (row + rows, column + columns) on a grid of the same size; what leaves the grid is
+// dropped, what enters is empty. For the mask at (q - rows * block_q, kv - columns * block_kv), false outside. A ragged
+// full block that moves inward becomes partial: its missing elements exist there.
+Result<BlockMask> shift(const BlockMask& block_mask, int32_t rows, int32_t columns);
+// One after the other along the batch; shapes differ in batch only. Where only some have a list per head, all get one.
+Result<BlockMask> concatenate(std::span<const BlockMask> parts);
+
+// For file formats that keep arrays and words (safetensors: tensors and metadata): every word of a BlockMask besides
+// row_offsets, runs and slot_values, by name. from_metadata puts them back on a BlockMask that has the three arrays;
+// what is missing, malformed or does not fit together is an error. Other names in `metadata` are ignored.
+std::map<std::string, std::string> metadata_of(const BlockMask& block_mask);
+Result<BlockMask> from_metadata(BlockMask arrays, const std::map<std::string, std::string>& metadata);
 
 }  // namespace vkattn

@@ -11,9 +11,10 @@
 namespace vkattn {
 
 // The canonical tree: constants folded, double negations and `true &&` removed, commutative operands in canonical order, every
-// i32 and f32 literal and every param lifted into a slot (literal divisors, moduli and shift counts as specialised slots;
-// bool literals and +-inf/NaN literals stay structure). Idempotent. Values never change the structure: sliding_window(77) and
-// sliding_window(78) have equal nodes.
+// use of an i32 or f32 literal or of a param lifted into a slot of its own (literal divisors, moduli and shift counts as
+// specialised slots; bool literals and +-inf/NaN literals stay structure). Idempotent. Neither values nor names change the
+// structure: sliding_window(77), sliding_window(78) and sliding_window(param("w")) have equal nodes. One exception: whole
+// sub-expressions that are equal, values included, are one: `q + 3` twice is computed once, `q + 3` and `q + 4` are two.
 Result<Tree> normalise(const Mask& mask);
 Result<Tree> normalise(const ScoreMod& score_mod);
 
