@@ -3,17 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
 #include <memory>
 
-#include "vkattn/named.h"
+#include "vkattn/sources/pytorch.h"
 
 namespace flex_notebook {
 namespace {
 
 using namespace vkattn;
-
-constexpr float infinity = std::numeric_limits<float>::infinity();
 
 // An expression and its own text.
 #define SHOWN(...) \
@@ -39,12 +36,9 @@ std::vector<int32_t> sequence_offsets(int32_t length) {
     return offsets;
 }
 
-// The sequence that each position belongs to.
-std::vector<int32_t> sequence_ids(const std::vector<int32_t>& offsets) {
-    std::vector<int32_t> ids;
-    for (size_t i = 0; i + 1 < offsets.size(); ++i)
-        ids.resize(static_cast<size_t>(offsets[i + 1]), static_cast<int32_t>(i));
-    return ids;
+// The sequence of each position: what build_seq_idx answers for such offsets always.
+std::shared_ptr<const TableData> sequence_ids(const std::vector<int32_t>& offsets) {
+    return std::make_shared<const TableData>(*pytorch::build_seq_idx(offsets));
 }
 
 Instance square(int32_t length) { return {length, length, {}}; }
@@ -74,7 +68,7 @@ Instance neighbourhood(int32_t length) {
 
 Instance documents(int32_t length) {
     Instance instance = square(length);
-    instance.values.tables["doc"] = ints(sequence_ids(sequence_offsets(length)));
+    instance.values.tables["document_id"] = sequence_ids(sequence_offsets(length));
     return instance;
 }
 
@@ -82,25 +76,28 @@ Instance jagged(int32_t length) {
     Instance instance = square(length);
     const std::vector<int32_t> offsets = sequence_offsets(length);
     instance.values.tables["offsets"] = ints(offsets);
-    instance.values.tables["seq"] = ints(sequence_ids(offsets));
+    instance.values.tables["seq_idx"] = sequence_ids(offsets);
     instance.values.scalars["prefix_length"] = std::max(1, length / 32);
     return instance;
 }
 
-// Text with pictures in it: a text token attends to the patches of the last picture before it. Half as many patches as
-// text tokens, four pictures, the first after some text that has none to look at.
+// Text with pictures in it: a text token sees the patches of the last picture before it. Half as many patches as text
+// tokens, four pictures, the first after some text that has none to look at.
 Instance pictures_in_text(int32_t length) {
     constexpr int32_t n_pictures = 4;
     const int32_t patches = std::max(1, length / 2 / n_pictures);
     Instance instance{length, n_pictures * patches, {}};
-    std::vector<int32_t> begin, end;
-    for (int32_t q = 0; q < length; ++q) {
-        const auto seen = static_cast<int32_t>((int64_t{q} * 9 / length + 1) / 2);  // 0 to 4 pictures before this token
-        begin.push_back(std::max(0, seen - 1) * patches);
-        end.push_back(seen * patches);
+    std::vector<int32_t> image;
+    auto intervals = std::make_shared<TableData>();
+    intervals->dims = {n_pictures, 2};
+    for (int32_t i = 0; i < n_pictures; ++i) {
+        image.insert(image.end(), static_cast<size_t>(patches), i);
+        const auto begin_of = [&](int64_t picture) { return static_cast<int32_t>(length * (2 * picture + 1) / 9); };
+        intervals->i32.push_back(begin_of(i));
+        intervals->i32.push_back(i + 1 < n_pictures ? begin_of(i + 1) : length);
     }
-    instance.values.tables["begin"] = ints(std::move(begin));
-    instance.values.tables["end"] = ints(std::move(end));
+    instance.values.tables["image"] = ints(std::move(image));
+    instance.values.tables["intervals"] = std::move(intervals);
     return instance;
 }
 
@@ -120,145 +117,83 @@ const char* type_name(Type type) { return type == Type::boolean ? "bool" : type 
 }  // namespace
 
 std::vector<Example> notebook_examples() {
+    using namespace vkattn::pytorch;
     std::vector<Example> examples;
     const auto plain = [](int32_t length, int32_t) { return square(length); };
-    const std::string every_pair = "full()", same_score = "score";
-    const Shown<Mask> everything = SHOWN(full());
+    const Shown<Mask> everything = SHOWN(noop_mask()), backwards = SHOWN(causal_mask());
     const Shown<ScoreMod> unchanged = SHOWN(ScoreMod());
+    const auto add_mask = [&](const char* title, const char* meaning, Shown<Mask> mask, const char* text,
+                              std::function<Instance(int32_t, int32_t)> instance) {
+        examples.push_back({title, meaning, std::move(mask), text, unchanged, "score", {}, std::move(instance)});
+    };
+    const auto add_score_mod = [&](const char* title, const char* meaning, const Shown<Mask>& mask,
+                                   const char* mask_text, Shown<ScoreMod> score_mod, const char* text,
+                                   std::function<Instance(int32_t, int32_t)> instance) {
+        examples.push_back({title, meaning, mask, mask_text, std::move(score_mod), text, {}, std::move(instance)});
+    };
 
-    examples.push_back({"No mask",
-                        "Plain attention: every query attends to every key.",
-                        everything,
-                        every_pair,
-                        unchanged,
-                        same_score,
-                        {},
-                        plain});
-    examples.push_back({"Checkerboard",
-                        "A score mod changes scores by position: here pairs at an odd distance count half.",
-                        everything,
-                        every_pair,
-                        SHOWN(trace_score_mod([](Expr score, Index, Index, Index q, Index kv) {
-                            return score * select((q - kv) % 2 == 0, 1.0f, 0.5f);
-                        })),
-                        "score * ((q - kv) % 2 == 0 ? 1.0 : 0.5)",
-                        {},
-                        plain});
-    examples.push_back(
-        {"Causal, as a score mod",
-         "A score of -inf has no weight, so the numbers are right. But no block list can know: every pair is "
-         "computed.",
-         everything, every_pair, SHOWN(trace_score_mod([](Expr score, Index, Index, Index q, Index kv) {
-             return select(kv <= q, score, -infinity);
-         })),
-         "kv <= q ? score : -inf", causal(), plain});
-    examples.push_back({"Causal, as a mask",
-                        "The same pairs as a mask: what lies above the diagonal is never visited.",
-                        SHOWN(causal()),
-                        "causal()",
-                        unchanged,
-                        same_score,
-                        {},
-                        plain});
-    examples.push_back(
-        {"Sliding window, causal",
-         "A query attends to itself and the window before it.",
-         SHOWN(causal() && sliding_window(param("window"))),
-         "causal() && sliding_window(window)",
-         unchanged,
-         same_score,
-         {},
-         [](int32_t length, int32_t) { return with_scalar(length, "window", std::max(1, length / 8)); }});
-    examples.push_back(
-        {"Prefix LM",
-         "The first keys are seen by all, later ones only backwards.",
-         SHOWN(prefix(param("prefix_length"))),
-         "prefix(prefix_length)",
-         unchanged,
-         same_score,
-         {},
-         [](int32_t length, int32_t) { return with_scalar(length, "prefix_length", std::max(1, length / 4)); }});
-    examples.push_back({"Documents, causal",
-                        "Several texts packed into one sequence, each causal and by itself.",
-                        SHOWN(causal() && document(table("doc"))),
-                        "causal() && document(doc)",
-                        unchanged,
-                        same_score,
-                        {},
-                        [](int32_t length, int32_t) { return documents(length); }});
-    examples.push_back(
-        {"Stand-alone self-attention",
-         "Pixels of a picture in reading order; a pixel attends to those at most `reach` away on both axes.",
-         SHOWN(stand_alone_self_attention(param("canvas_w"), param("reach"))),
-         "stand_alone_self_attention(canvas_w, reach)",
-         unchanged,
-         same_score,
-         {},
-         [](int32_t length, int32_t) {
-             Instance instance = canvas(length);
-             instance.values.scalars["reach"] = std::max(1, std::get<int32_t>(instance.values.scalars["canvas_w"]) / 8);
-             return instance;
-         }});
-    examples.push_back({"NATTEN",
-                        "Neighbourhood attention: as before, but the window is shifted inward at the borders, so that "
-                        "every pixel has kernel x kernel neighbours.",
-                        SHOWN(natten(param("canvas_w"), param("canvas_h"), param("kernel"), param("kernel"))),
-                        "natten(canvas_w, canvas_h, kernel, kernel)",
-                        unchanged,
-                        same_score,
-                        {},
-                        [](int32_t length, int32_t) { return neighbourhood(length); }});
-    examples.push_back(
-        {"ALiBi, slopes from a table",
-         "A bias that falls with distance, with a slope per head. The notebook's closure over a tensor is a "
-         "table here.",
-         everything,
-         every_pair,
-         SHOWN(alibi(table("slopes"))),
-         "alibi(slopes)",
-         {},
-         slopes});
-    examples.push_back({"ALiBi by formula, causal",
-                        "The usual slopes are a formula of the head; no table is read.",
-                        SHOWN(causal()),
-                        "causal()",
-                        SHOWN(alibi()),
-                        "alibi()",
-                        {},
-                        plain});
-    examples.push_back({"Tanh soft-capping, causal",
-                        "Scores are bent so that none exceeds the cap.",
-                        SHOWN(causal()),
-                        "causal()",
-                        SHOWN(softcap(param("cap"))),
-                        "softcap(cap)",
-                        {},
-                        [](int32_t length, int32_t) { return with_scalar(length, "cap", 20.0f); }});
-    examples.push_back(
-        {"Nested jagged sequences",
-         "Sequences of unequal lengths in one buffer, by their offsets. The inner mask sees positions within its "
-         "sequence: "
-         "a prefix LM in each.",
-         SHOWN(trace_mask([](Index b, Index h, Index q, Index kv) {
-             const TableExpr seq = table("seq"), offsets = table("offsets");
-             return seq(q) == seq(kv) &&
-                    embed(prefix(param("prefix_length")), b, h, q - offsets(seq(q)), kv - offsets(seq(kv)));
-         })),
-         "seq[q] == seq[kv] && (kv - offsets[seq[kv]] < prefix_length || kv - offsets[seq[kv]] <= q - offsets[seq[q]])",
-         unchanged,
-         same_score,
-         {},
-         [](int32_t length, int32_t) { return jagged(length); }});
-    examples.push_back(
-        {"Flamingo cross-attention",
-         "Text tokens attend to the patches of the last picture before them; tokens before the first picture "
-         "attend to nothing, and their output is 0.",
-         SHOWN(cross_attention_intervals(table("begin"), table("end"))),
-         "cross_attention_intervals(begin, end)",
-         unchanged,
-         same_score,
-         {},
-         [](int32_t length, int32_t) { return pictures_in_text(length); }});
+    add_mask("No mask", "Plain attention: every query attends to every key.", everything, "true", plain);
+    add_score_mod("Checkerboard",
+                  "A score mod changes scores by position: half the score at odd distances, twice at even ones.",
+                  everything, "true", SHOWN(checkerboard()), "abs(kv - q) % 2 == 1 ? score * 0.5 : score * 2.0", plain);
+    add_score_mod("Causal, as a score mod",
+                  "A score of -inf has no weight, so the numbers are right. But no block list can know: every pair is "
+                  "computed.",
+                  everything, "true", SHOWN(causal_bias()), "q >= kv ? score : -inf", plain);
+    examples.back().weighted = backwards.value;
+    add_mask("Causal, as a mask", "The same pairs as a mask: what lies above the diagonal is never visited.", backwards,
+             "causal()", plain);
+    add_mask("Sliding window, causal", "A query attends to itself and the window before it.",
+             SHOWN(sliding_window_causal_mask(param("window"))), "sliding_window(window)",
+             [](int32_t length, int32_t) { return with_scalar(length, "window", std::max(1, length / 8)); });
+    add_mask(
+        "Prefix LM",
+        "The first keys are seen by all, later ones only backwards. The notebook's prefix has one key more than its "
+        "length.",
+        SHOWN(prefix_lm_causal_mask(param("prefix_length"))), "prefix(prefix_length + 1)",
+        [](int32_t length, int32_t) { return with_scalar(length, "prefix_length", std::max(1, length / 4)); });
+    add_mask("Documents, causal", "Several texts packed into one sequence, each causal and by itself.",
+             SHOWN(document_causal_mask(table("document_id"))), "causal() && document(document_id)",
+             [](int32_t length, int32_t) { return documents(length); });
+    add_mask("Stand-alone self-attention",
+             "Pixels of a picture in reading order; a pixel attends to those at most `window` away on both axes.",
+             SHOWN(sasa_mask(param("canvas_w"), param("window"))), "stand_alone_self_attention(canvas_w, window)",
+             [](int32_t length, int32_t) {
+                 Instance instance = canvas(length);
+                 const int32_t width = std::get<int32_t>(instance.values.scalars["canvas_w"]);
+                 instance.values.scalars["window"] = std::max(1, width / 8);
+                 return instance;
+             });
+    add_mask(
+        "NATTEN",
+        "Neighbourhood attention: as before, but the window is shifted inward at the borders, so that every pixel has "
+        "kernel x kernel neighbours.",
+        SHOWN(natten_mask(param("canvas_w"), param("canvas_h"), param("kernel"), param("kernel"))),
+        "natten(canvas_w, canvas_h, kernel, kernel)", [](int32_t length, int32_t) { return neighbourhood(length); });
+    add_score_mod(
+        "ALiBi, slopes from a table",
+        "A bias that falls with distance, with a slope per head. The notebook's closure over a tensor is a table.",
+        backwards, "causal()", SHOWN(alibi_and_causal_closure(table("slopes"))), "alibi(slopes)", slopes);
+    add_score_mod("ALiBi by formula", "The usual slopes are a formula of the head; no table is read.", backwards,
+                  "causal()", SHOWN(alibi_and_causal_functional()), "alibi()", plain);
+    add_score_mod("Tanh soft-capping, causal", "Scores are bent so that none exceeds the cap.", backwards, "causal()",
+                  SHOWN(tanh_soft_cap(param("cap"))), "softcap(cap)",
+                  [](int32_t length, int32_t) { return with_scalar(length, "cap", 2.0f); });
+    add_mask(
+        "Nested jagged sequences",
+        "Sequences of unequal lengths in one buffer, by their offsets. The inner mask sees positions within its "
+        "sequence: a prefix LM in each.",
+        SHOWN(create_njt_wrapper(prefix_lm_causal_mask(param("prefix_length")), table("offsets"), table("seq_idx"))),
+        "(kv - offsets[seq_idx[kv]] < prefix_length + 1 || kv - offsets[seq_idx[kv]] <= q - offsets[seq_idx[q]]) && "
+        "seq_idx[q] == seq_idx[kv]",
+        [](int32_t length, int32_t) { return jagged(length); });
+    add_mask(
+        "Flamingo cross-attention",
+        "Text tokens attend to the patches of the last picture before them; tokens before the first picture attend to "
+        "nothing, and their output is 0.",
+        SHOWN(vision_x_attention_mask(table("image"), table("intervals"))),
+        "q >= intervals[image[kv], 0] && q < intervals[image[kv], 1]",
+        [](int32_t length, int32_t) { return pictures_in_text(length); });
     return examples;
 }
 

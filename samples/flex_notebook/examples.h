@@ -1,5 +1,5 @@
-// The examples of PyTorch's FlexAttention notebook (attention-gym's flex_attn.ipynb and the blog post around it), each in
-// C++ and in text. Numbers are params and ids are tables, so one pipeline serves every length.
+// The examples of PyTorch's FlexAttention notebook (attention-gym's flex_attn.ipynb) by its own names, in C++ and in text.
+// Numbers are params and ids are tables, so one pipeline serves every length.
 #pragma once
 
 #include <functional>

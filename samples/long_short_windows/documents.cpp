@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/safetensors.h"
+#include "vkattn/sources/nanogpt.h"
 
 namespace long_short_windows {
 
@@ -19,7 +20,7 @@ std::vector<int32_t> made_up_tokens(int32_t count, int32_t end_of_text) {
     for (size_t document = 0; tokens.size() < static_cast<size_t>(count); ++document) {
         tokens.push_back(end_of_text);
         for (int32_t i = 1; i < lengths[document % std::size(lengths)]; ++i) {
-            const auto token = static_cast<int32_t>(random() % gpt2_end_of_text);
+            const auto token = static_cast<int32_t>(random() % vkattn::modded_nanogpt::end_of_text);
             tokens.push_back(token == end_of_text ? token + 1 : token);
         }
     }
@@ -43,14 +44,6 @@ Result<std::vector<int32_t>> read_tokens(const std::filesystem::path& path, int3
     if (!tokens) return bad(tokens.status().message);
     if (tokens->size() > static_cast<size_t>(limit)) tokens->resize(static_cast<size_t>(limit));
     return tokens;
-}
-
-std::vector<int32_t> document_ids(std::span<const int32_t> tokens, int32_t end_of_text) {
-    std::vector<int32_t> ids;
-    ids.reserve(tokens.size());
-    int32_t document = 0;
-    for (const int32_t token : tokens) ids.push_back(document += token == end_of_text ? 1 : 0);
-    return ids;
 }
 
 }  // namespace long_short_windows

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "documents.h"
 #include "support/submit.h"
 #include "vkattn/shaderc_compiler.h"
 
@@ -62,10 +61,10 @@ Result<std::unique_ptr<LayerStack>> LayerStack::create(std::string_view selector
     self->engine_ = *std::move(engine);
 
     Problem problem;
-    problem.max_shape = shape_of(model.heads, max_length);
+    problem.max_shape = {1, model.heads, model.heads, max_length, max_length};
     problem.head_dim = model.dim;
     problem.mask = windowed_documents();
-    problem.tables = {{"doc", {max_length}}};
+    problem.tables = {{"docs", {max_length}}};
     problem.schedule = Schedule::list;
     problem.block_q = problem.block_kv = block_size;
     auto plan = self->engine_->plan(problem);
@@ -79,9 +78,10 @@ Result<std::unique_ptr<LayerStack>> LayerStack::create(std::string_view selector
 
 Result<Sequence> LayerStack::load(std::span<const int32_t> tokens, int32_t end_of_text, int32_t heads) const {
     Sequence sequence;
-    sequence.length = static_cast<int32_t>(tokens.size());
-    sequence.heads = heads;
-    sequence.documents = document_ids(tokens, end_of_text);
+    auto documents = modded_nanogpt::documents(tokens, end_of_text);
+    if (!documents) return documents.status();
+    sequence.documents = std::make_shared<const TableData>(*std::move(documents));
+    sequence.shape = shape_of(heads, sequence.documents);
     auto lists = newest_first_lists(sequence.documents);
     if (!lists) return lists.status();
     sequence.lists = *std::move(lists);
@@ -131,22 +131,19 @@ Result<StepTimes> LayerStack::step(Sequence& sequence, const Windows& windows) c
     if (Status status = sequence.v.upload<float>(sequence.v_values); !status.ok()) return status;
 
     const auto start = std::chrono::steady_clock::now();
-    const Shape shape = shape_of(sequence.heads, sequence.length);
-    const PaddedBlocks long_lists = clamped(sequence.lists, windows.long_blocks);
-    const PaddedBlocks short_lists = clamped(long_lists, windows.short_blocks);
+    auto lists = lists_for(sequence.lists, sequence.shape, windows);
+    if (!lists) return lists.status();
     std::vector<Args> args;
-    for (const bool is_long_mask : {true, false}) {
-        auto blocks = from_kv_blocks(is_long_mask ? long_lists : short_lists, shape, block_size, block_size);
-        if (!blocks) return blocks.status();
+    for (const size_t which : {size_t{0}, size_t{1}}) {
         ArgsInfo info;
-        info.shape = shape;
-        info.bindings = bindings_of(sequence.documents, is_long_mask ? windows.long_blocks : windows.short_blocks);
-        info.block_mask = &*blocks;
+        info.shape = sequence.shape;
+        info.bindings = bindings_of(sequence.documents, which == 0 ? windows.long_blocks : windows.short_blocks);
+        info.block_mask = &lists->masks[which];
         auto made = plan_->make_args(info);
         if (!made) return made.status();
         std::vector<uint8_t> bytes(made->tables_bytes());
         made->write_tables(bytes);
-        if (Status status = sequence.tables[is_long_mask ? 0 : 1].upload_bytes(bytes); !status.ok()) return status;
+        if (Status status = sequence.tables[which].upload_bytes(bytes); !status.ok()) return status;
         args.push_back(*std::move(made));
     }
     const std::chrono::duration<double, std::milli> host_ms = std::chrono::steady_clock::now() - start;
@@ -169,7 +166,7 @@ Result<RowErrors> LayerStack::check(const Sequence& sequence, const Windows& win
     std::vector<float> values((layers + 1) * layer_elements);
     if (Status status = sequence.v.download<float>(values); !status.ok()) return status;
     ReferenceInput input;
-    input.shape = shape_of(sequence.heads, sequence.length);
+    input.shape = sequence.shape;
     input.head_dim = input.value_dim = model_.dim;
     input.scale = 1.0 / std::sqrt(static_cast<double>(model_.dim));
     RowErrors worst;  // of the first layer that is wrong, else of the one nearest to its bound
@@ -181,8 +178,9 @@ Result<RowErrors> LayerStack::check(const Sequence& sequence, const Windows& win
             bindings_of(sequence.documents, is_long(layer) ? windows.long_blocks : windows.short_blocks);
         auto expected = reference_attention(windowed_documents(), {}, bindings, input);
         if (!expected) return expected.status();
-        const RowErrors errors = compare_rows(*expected, values.data() + (layer + 1) * layer_elements,
-                                              int64_t{sequence.heads} * sequence.length, model_.dim, 0x1p-23);
+        const RowErrors errors =
+            compare_rows(*expected, values.data() + (layer + 1) * layer_elements,
+                         int64_t{sequence.shape.q_heads} * sequence.shape.q_len, model_.dim, 0x1p-23);
         const bool first = layer == 0, worse = errors.worst * worst.bound > worst.worst * errors.bound;
         if (first || (worst.ok() && (worse || !errors.ok()))) worst = errors;
     }

@@ -29,9 +29,8 @@ struct Model {
 
 // Tokens on the device: q and k of all layers, and the values that go through them.
 struct Sequence {
-    int32_t length = 0;
-    int32_t heads = 0;
-    std::vector<int32_t> documents;
+    vkattn::Shape shape;
+    Documents documents;
     vkattn::PaddedBlocks lists;                       // newest first, no window
     std::vector<float> q_values, k_values, v_values;  // [layers, H, L, D] twice, [H, L, D]
     vkattn::support::Buffer q, k, v;                  // v [layers + 1, H, L, D]: layer i reads v[i], writes v[i + 1]

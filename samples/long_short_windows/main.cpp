@@ -2,7 +2,6 @@
 //
 // Reading order: documents.h, windows.cpp (the mask and its lists), layer_stack.cpp (one plan, two args a step, one submit).
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -22,7 +21,8 @@ constexpr int exit_failed = 1, exit_usage = 2;
 
 struct Options {
     Model model;
-    int32_t length = 4096, check_length = 700, steps = 5, window = 1728, end_of_text = gpt2_end_of_text;
+    int32_t length = 4096, check_length = 700, steps = 5, window = 1728,
+            end_of_text = vkattn::modded_nanogpt::end_of_text;
     std::string tokens, device;
 };
 
@@ -31,25 +31,15 @@ int fail(const Status& status, int exit) {
     return exit;
 }
 
-// The lists that a step uses, for pictures and counts: [0] long, [1] short.
-Result<std::array<vkattn::BlockMask, 2>> masks_of(const Sequence& sequence, const Windows& windows) {
-    const auto long_lists = clamped(sequence.lists, windows.long_blocks);
-    const vkattn::Shape shape = shape_of(sequence.heads, sequence.length);
-    auto long_mask = from_kv_blocks(long_lists, shape, block_size, block_size);
-    if (!long_mask) return long_mask.status();
-    auto short_mask = from_kv_blocks(clamped(long_lists, windows.short_blocks), shape, block_size, block_size);
-    if (!short_mask) return short_mask.status();
-    return std::array{*std::move(long_mask), *std::move(short_mask)};
-}
-
-// Clamped lists are what classification of the mask with that window finds.
-Result<bool> same_as_classified(const Sequence& sequence, const vkattn::BlockMask& clamped_mask,
-                                int32_t window_blocks) {
-    auto classified =
-        create_block_mask(windowed_documents(), clamped_mask.shape, bindings_of(sequence.documents, window_blocks),
-                          {.block_q = block_size, .block_kv = block_size});
+// Clamped lists visit what classification of the mask with that window finds, no more and no less.
+Result<bool> same_blocks(const Documents& documents, const vkattn::BlockMask& clamped, int32_t window_blocks) {
+    auto classified = create_block_mask(windowed_documents(), clamped.shape, bindings_of(documents, window_blocks),
+                                        {.block_q = block_size, .block_kv = block_size});
     if (!classified) return classified.status();
-    return classified->runs == clamped_mask.runs && classified->row_offsets == clamped_mask.row_offsets;
+    auto expected = to_dense(*classified), visited = to_dense(clamped);
+    if (!expected) return expected.status();
+    if (!visited) return visited.status();
+    return *expected == *visited;
 }
 
 long long visited(const vkattn::BlockMask& mask) {
@@ -78,17 +68,17 @@ int run(const Options& options) {
     const vkattn::DeviceInfo& info = (*stack)->capabilities().device;
     std::printf("device    %s (%s)\n", info.name.c_str(), info.driver.c_str());
     std::printf("sequence  %d tokens, %d documents\n", length,
-                sequence->documents.back() - sequence->documents.front() + 1);
+                sequence->documents->i32.back() - sequence->documents->i32.front() + 1);
     std::printf("layers    %s: %zu, %d heads of %d; one plan, schedule %s, tiles of %d queries\n",
                 options.model.layers.c_str(), options.model.layers.size(), options.model.heads, options.model.dim,
                 (*stack)->report().schedule.c_str(), (*stack)->report().tile_q);
 
     const Windows last = windows_at(options.steps - 1, options.steps, options.window);
-    auto pictures = masks_of(*sequence, last);
+    auto pictures = lists_for(sequence->lists, sequence->shape, last);
     if (!pictures) return fail(pictures.status(), exit_failed);
     std::printf("\nlong mask, last step: %d blocks\n%s\nshort mask: %d blocks\n%s", last.long_blocks,
-                vkattn::terminal_picture((*pictures)[0]).c_str(), last.short_blocks,
-                vkattn::terminal_picture((*pictures)[1]).c_str());
+                vkattn::terminal_picture(pictures->masks[0]).c_str(), last.short_blocks,
+                vkattn::terminal_picture(pictures->masks[1]).c_str());
 
     std::printf("\n%4s  %14s  %14s  %9s  %9s  %9s   %s\n", "step", "window, tokens", "blocks visited", "host ms",
                 "device ms", "pipelines", "check");
@@ -104,11 +94,11 @@ int run(const Options& options) {
         auto times = (*stack)->step(*sequence, windows);
         if (!times) return fail(times.status(), exit_failed);
         device_clock = device_clock && times->device_clock;
-        auto masks = masks_of(*sequence, windows);
-        if (!masks) return fail(masks.status(), exit_failed);
-        auto same_long = same_as_classified(*sequence, (*masks)[0], windows.long_blocks);
+        auto lists = lists_for(sequence->lists, sequence->shape, windows);
+        if (!lists) return fail(lists.status(), exit_failed);
+        auto same_long = same_blocks(sequence->documents, lists->masks[0], windows.long_blocks);
         if (!same_long) return fail(same_long.status(), exit_failed);
-        auto same_short = same_as_classified(*sequence, (*masks)[1], windows.short_blocks);
+        auto same_short = same_blocks(sequence->documents, lists->masks[1], windows.short_blocks);
         if (!same_short) return fail(same_short.status(), exit_failed);
         if (step == 0) pipelines = (*stack)->pipelines_created();
         const bool same_lists = *same_long && *same_short, same_pipelines = (*stack)->pipelines_created() == pipelines;
@@ -117,7 +107,7 @@ int run(const Options& options) {
         char window[32], blocks[32];
         std::snprintf(window, sizeof window, "%d / %d", windows.long_blocks * block_size,
                       windows.short_blocks * block_size);
-        std::snprintf(blocks, sizeof blocks, "%lld / %lld", visited((*masks)[0]), visited((*masks)[1]));
+        std::snprintf(blocks, sizeof blocks, "%lld / %lld", visited(lists->masks[0]), visited(lists->masks[1]));
         std::printf("%4d  %14s  %14s  %9.2f  %9.2f  %9llu   %s, row error %.1e of %.1e%s%s\n", step, window, blocks,
                     times->host_ms, times->device_ms, static_cast<unsigned long long>((*stack)->pipelines_created()),
                     errors->ok() ? "passed" : "WRONG", errors->worst, errors->bound,
@@ -147,7 +137,7 @@ int main(int argc, char** argv) {
                  "made, no mask is classified again. Every step is checked against attention in float64.",
                  "long_short_windows");
     app.get_formatter()->enable_footer_formatting(false);
-    app.footer("The mask:  kv <= q && doc[q] == doc[kv] && q / 128 - kv / 128 < window_blocks\n"
+    app.footer("The mask:  causal() && document(docs) && q / 128 - kv / 128 < max(window_size_blocks, 1)\n"
                "\nExamples:\n"
                "  long_short_windows\n"
                "  long_short_windows --length 16384 --heads 6 --dim 128 --steps 10\n"

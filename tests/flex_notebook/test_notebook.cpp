@@ -41,8 +41,8 @@ TEST_CASE("flex_notebook: every example is drawn, checked and timed, and the pag
     CHECK(count_of(page, "<svg ") == 28);
     CHECK(count_of(page, "check passed") == 14);
     CHECK(count_of(page, "<td>vkattn causal</td>") == 28);  // the table of all, and a table each
-    CHECK(has(page, "causal() &amp;&amp; sliding_window(param(&quot;window&quot;))"));
-    CHECK(has(page, "causal() &amp;&amp; sliding_window(window)"));
+    CHECK(has(page, "sliding_window_causal_mask(param(&quot;window&quot;))"));
+    CHECK(has(page, "causal() &amp;&amp; document(document_id)"));
 }
 
 TEST_CASE("flex_notebook: bad usage is 2 and says what would be right") {

@@ -75,7 +75,8 @@ TEST_CASE("long_short_windows: tokens from a file, and bad usage") {
 TEST_CASE("long_short_windows: another window than the step's is noticed by the check") {
     auto stack = LayerStack::create("", {.heads = 1, .dim = 16, .layers = "LS"}, 300);
     REQUIRE_MESSAGE(stack.ok(), stack.status().message);
-    auto sequence = (*stack)->load(made_up_tokens(300, gpt2_end_of_text), gpt2_end_of_text, 1);
+    auto sequence = (*stack)->load(made_up_tokens(300, vkattn::modded_nanogpt::end_of_text),
+                                   vkattn::modded_nanogpt::end_of_text, 1);
     REQUIRE_MESSAGE(sequence.ok(), sequence.status().message);
     auto times = (*stack)->step(*sequence, {.long_blocks = 2, .short_blocks = 1});
     REQUIRE_MESSAGE(times.ok(), times.status().message);

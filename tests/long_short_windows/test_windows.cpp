@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "long_short_windows/documents.h"
 #include "long_short_windows/windows.h"
@@ -16,8 +17,10 @@ using vkattn::test::TemporaryFolder;
 
 namespace {
 
-std::vector<int32_t> documents_of(int32_t length) {
-    return document_ids(made_up_tokens(length, gpt2_end_of_text), gpt2_end_of_text);
+Documents documents_of(int32_t length) {
+    auto documents = modded_nanogpt::documents(made_up_tokens(length, modded_nanogpt::end_of_text));
+    REQUIRE_MESSAGE(documents.ok(), documents.status().message);
+    return std::make_shared<const TableData>(*std::move(documents));
 }
 
 template <class T>
@@ -33,19 +36,12 @@ bool has(const std::string& text, const char* part) { return text.find(part) != 
 
 }  // namespace
 
-TEST_CASE("documents: a marker begins the next one") {
-    const std::vector<int32_t> tokens = {5, 9, 1, 9, 9, 2, 2};
-    CHECK(document_ids(tokens, 9) == std::vector<int32_t>{0, 1, 1, 2, 3, 3, 3});
-    CHECK(document_ids(tokens, 7) == std::vector<int32_t>(7, 0));
-    CHECK(document_ids({}, 7).empty());
-}
-
 TEST_CASE("documents: made-up ones") {
-    for (const int32_t end_of_text : {gpt2_end_of_text, 17}) {
+    for (const int32_t end_of_text : {modded_nanogpt::end_of_text, 17}) {
         const std::vector<int32_t> tokens = made_up_tokens(5000, end_of_text);
         CHECK(tokens.size() == 5000);
         CHECK(std::all_of(tokens.begin(), tokens.end(),
-                          [](int32_t token) { return token >= 0 && token <= gpt2_end_of_text; }));
+                          [](int32_t token) { return token >= 0 && token <= modded_nanogpt::end_of_text; }));
         CHECK(std::count(tokens.begin(), tokens.end(), end_of_text) == 12);
         for (const size_t at : {size_t{0}, size_t{180}, size_t{217}, size_t{637}, size_t{642}, size_t{2942}})
             CHECK(tokens[at] == end_of_text);
@@ -87,41 +83,30 @@ TEST_CASE("windows: grow from a block to the last, the short one is half") {
     CHECK(windows_at(1, 2, 129).long_blocks == 2);
 }
 
-TEST_CASE("windows: clamped lists are those of the mask with that window, for ragged lengths, too") {
+TEST_CASE("windows: the pair of lists visits what the mask with each window needs, for ragged lengths, too") {
     for (const int32_t length : {1, 127, 128, 129, 1000, 1280, 3000}) {
-        const std::vector<int32_t> documents = documents_of(length);
-        const Shape shape = shape_of(2, length);
+        const Documents documents = documents_of(length);
+        const Shape shape = shape_of(2, documents);
         auto lists = newest_first_lists(documents);
         REQUIRE_MESSAGE(lists.ok(), lists.status().message);
-        for (const int32_t window : {1, 2, 3, 7, 24}) {
-            INFO("length ", length, " window ", window);
-            auto by_counts = from_kv_blocks(clamped(*lists, window), shape, block_size, block_size);
-            REQUIRE_MESSAGE(by_counts.ok(), by_counts.status().message);
-            auto classified = create_block_mask(windowed_documents(), shape, bindings_of(documents, window));
-            REQUIRE(classified.ok());
-            CHECK(by_counts->runs == classified->runs);
-            CHECK(by_counts->row_offsets == classified->row_offsets);
-        }
-    }
-}
-
-TEST_CASE("windows: the short lists come from the long ones, and both are the record's formula on counts alone") {
-    const std::vector<int32_t> documents = documents_of(4096);
-    auto lists = newest_first_lists(documents);
-    REQUIRE(lists.ok());
-    for (const int32_t window : {1, 2, 5, 8, 14, 40}) {
-        const PaddedBlocks long_lists = clamped(*lists, window);
-        const int32_t short_window = std::max(1, window / 2);
-        const PaddedBlocks short_lists = clamped(long_lists, short_window);
-        CHECK(short_lists.num_blocks == clamped(*lists, short_window).num_blocks);
-        CHECK(short_lists.full_num_blocks == clamped(*lists, short_window).full_num_blocks);
-        CHECK(short_lists.indices == lists->indices);
-        for (size_t row = 0; row < lists->num_blocks.size(); ++row) {
-            INFO("window ", window, " row ", row);
-            const int32_t full = lists->full_num_blocks[row], partial = lists->num_blocks[row];
-            CHECK(long_lists.full_num_blocks[row] == std::min(full, window - 1));
-            CHECK(long_lists.num_blocks[row] == std::min(partial, std::max(window - full, 1)));
-            CHECK(lists->indices[row * 32] == static_cast<int32_t>(row));  // newest first: the diagonal
+        for (const Windows& windows : {Windows{1, 1}, Windows{2, 1}, Windows{3, 2}, Windows{7, 3}, Windows{24, 12}}) {
+            auto pair = lists_for(*lists, shape, windows);
+            REQUIRE_MESSAGE(pair.ok(), pair.status().message);
+            for (const bool is_long : {true, false}) {
+                const int32_t window = is_long ? windows.long_blocks : windows.short_blocks;
+                INFO("length ", length, " window ", window);
+                const BlockMask& made = pair->masks[is_long ? 0 : 1];
+                auto classified = create_block_mask(windowed_documents(), shape, bindings_of(documents, window));
+                REQUIRE(classified.ok());
+                auto visited = to_dense(made), expected = to_dense(*classified);
+                REQUIRE(visited.ok());
+                REQUIRE(expected.ok());
+                CHECK(*visited == *expected);
+                for (int32_t row = 0; row < made.rows(); ++row)  // full is a claim that the mask must bear out
+                    for (int32_t column = 0; column < made.columns(); ++column)
+                        if (made.kind(0, 0, row, column) == BlockKind::full)
+                            CHECK(classified->kind(0, 0, row, column) == BlockKind::full);
+            }
         }
     }
 }
