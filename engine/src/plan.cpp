@@ -78,7 +78,8 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
             return bytes + 2 * planes * rows * (1 + columns) * sizeof(int32_t);
         }
         // 64 runs a row on average: masks in use need one to four, and a list that needs more says so (max_tables_bytes).
-        bytes += (rows * lists + 1) * 4 + rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
+        bytes = (bytes + (rows * lists + 1) * 4 + 7) / 8 * 8;  // runs are pairs of words, aligned as such
+        bytes += rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
     }
     return bytes;
 }

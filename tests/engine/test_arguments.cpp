@@ -247,6 +247,28 @@ TEST_CASE("lists") {
     CHECK(plan->make_args(info).ok());
 }
 
+TEST_CASE(
+    "a plan has room for the tables and the list that it was made for, also where their words are odd in number") {
+    for (const int64_t ids : {127, 128}) {
+        Problem problem = good_problem();
+        problem.max_shape = {1, 1, 1, 128, 128};
+        problem.mask = vkattn::document(vkattn::table("doc"));
+        problem.tables = {{"doc", {ids}}};
+        problem.block_q = problem.block_kv = 128;
+        problem.schedule = vkattn::Schedule::list;
+        auto plan = shared_engine().plan(problem);
+        REQUIRE_MESSAGE(plan.ok(), plan.status().message);
+        ArgsInfo info;
+        info.shape = problem.max_shape;
+        info.bindings.tables["doc"] = i32_table({ids}, std::vector<int32_t>(static_cast<size_t>(ids), 1));
+        auto list = vkattn::create_block_mask(problem.mask, info.shape, info.bindings);
+        REQUIRE(list.ok());
+        info.block_mask = &*list;
+        auto args = plan->make_args(info);
+        CHECK_MESSAGE(args.ok(), args.status().message);
+    }
+}
+
 TEST_CASE("buffers") {
     VulkanContext& context = VulkanContext::shared();
     for (vkattn::Addressing addressing : {vkattn::Addressing::address, vkattn::Addressing::binding}) {

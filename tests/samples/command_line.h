@@ -1,4 +1,4 @@
-// Starts the built `vkattn` as a user would and keeps what it prints.
+// Starts a built program as a user would and keeps what it prints.
 #pragma once
 
 #include <cstdlib>
@@ -26,15 +26,17 @@ inline std::string quoted_argument(const std::string& text) {
 }
 
 // The drivers that this test itself was started with are named again by the launcher; named twice they would count twice.
-inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
+inline Printed run_program(const TemporaryFolder& folder, const std::string& program,
+                           const std::vector<std::string>& arguments) {
     const std::filesystem::path out = folder / "stdout.txt", err = folder / "stderr.txt";
     Printed printed;
-    printed.command = "vkattn";
-    for (const std::string& argument : arguments) printed.command += " " + quoted_argument(argument);
+    std::string quoted;
+    for (const std::string& argument : arguments) quoted += " " + quoted_argument(argument);
+    printed.command = std::filesystem::path(program).filename().string() + quoted;
     const std::string line = "env -u VK_ADD_DRIVER_FILES -u VK_ADD_LAYER_PATH XDG_CACHE_HOME=" +
-                             quoted_argument((folder / "cache").string()) + " " + quoted_argument(VKATTN_TEST_CLI) +
-                             printed.command.substr(6) + " >" + quoted_argument(out.string()) + " 2>" +
-                             quoted_argument(err.string()) + " </dev/null";
+                             quoted_argument((folder / "cache").string()) + " " + quoted_argument(program) + quoted +
+                             " >" + quoted_argument(out.string()) + " 2>" + quoted_argument(err.string()) +
+                             " </dev/null";
     const int status = std::system(line.c_str());
 #ifdef _WIN32
     printed.exit_code = status;
@@ -49,5 +51,11 @@ inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::
     printed.err = text_of(err);
     return printed;
 }
+
+#ifdef VKATTN_TEST_CLI
+inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
+    return run_program(folder, VKATTN_TEST_CLI, arguments);
+}
+#endif
 
 }  // namespace vkattn::test
