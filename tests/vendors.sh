@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# The engine's pipelines through the compilers of GPUs that are not here. Mesa's real drivers run on pretended kernel drivers
+# (Debian's mesa-drm-shim): real limits, features, code and register counts; nothing is computed. tests/vendors/ has the program.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# key | what it stands for | Mesa's driver | pretended kernel driver | its choice of GPU | driver name | in --quick
+devices=(
+  "navi10|AMD RDNA 1|radeon|amdgpu|AMDGPU_GPU_ID=navi10|radv|"
+  "navi21|AMD RDNA 2|radeon|amdgpu|AMDGPU_GPU_ID=navi21|radv|"
+  "navi31|AMD RDNA 3|radeon|amdgpu|AMDGPU_GPU_ID=navi31|radv|quick"
+  "navi33|AMD RDNA 3|radeon|amdgpu|AMDGPU_GPU_ID=navi33|radv|"
+  "gfx1201|AMD RDNA 4|radeon|amdgpu|AMDGPU_GPU_ID=gfx1201|radv|"
+  "volta|NVIDIA Volta|nouveau|nouveau|NOUVEAU_CHIPSET=140|NVK|"
+  "turing|NVIDIA Turing|nouveau|nouveau|NOUVEAU_CHIPSET=162|NVK|"
+  "ampere|NVIDIA Ampere|nouveau|nouveau|NOUVEAU_CHIPSET=172|NVK|quick"
+  "ada|NVIDIA Ada|nouveau|nouveau|NOUVEAU_CHIPSET=192|NVK|"
+  "blackwell|NVIDIA Blackwell|nouveau|nouveau|NOUVEAU_CHIPSET=1b2|NVK|"
+  "adreno618|Qualcomm Adreno 618|freedreno|freedreno|FD_GPU_ID=618|turnip|"
+  "adreno630|Qualcomm Adreno 630|freedreno|freedreno|FD_GPU_ID=630|turnip|"
+  "adreno660|Qualcomm Adreno 660|freedreno|freedreno|FD_GPU_ID=660|turnip|quick"
+  "adreno730|Qualcomm Adreno 730|freedreno|freedreno|FD_GPU_ID=730|turnip|"
+  "adreno740|Qualcomm Adreno 740|freedreno|freedreno|FD_GPU_ID=740|turnip|"
+  "adreno750|Qualcomm Adreno 750|freedreno|freedreno|FD_GPU_ID=750|turnip|"
+  "m1|Apple M1|asahi|asahi||Honeykrisp|quick"
+)
+columns=device,kernel,type,d,dv,mask,score,workgroup,tile_rows,micro_rows,step_keys,schedule,subgroup,registers,spills,scratch_bytes,shared_bytes,occupancy,instructions,create_ms,case
+
+usage() {
+  cat <<USAGE
+usage: tests/vendors.sh [--quick] [--device KEY]... [--replay 'CASE'] [--docs] [--list] [--help]
+
+Compiles every pipeline of a table of problems for a table of devices and holds them against tests/vendors/budgets.h.
+Results: build/vendors/pipelines.csv and .html; the logs lie beside them.
+
+  --quick          one device per compiler back end
+  --device KEY     only this device (repeatable); --list prints the keys
+  --replay 'CASE'  only this case, as a failure prints it
+  --docs           also write docs/devices.md from the results
+USAGE
+}
+
+say() { printf 'vendors: %s\n' "$*"; }
+skip() {
+  say "SKIPPED: $*"
+  exit 0
+}
+
+field() { cut -d'|' -f"$2" <<<"$1"; }
+
+quick=no docs=no replay='' chosen=()
+while (($#)); do
+  case $1 in
+    --quick) quick=yes ;;
+    --docs) docs=yes ;;
+    --device | --replay)
+      (($# > 1)) || { usage >&2; exit 2; }
+      if [[ $1 == --device ]]; then chosen+=("$2"); else replay=$2; fi
+      shift
+      ;;
+    --list)
+      for device in "${devices[@]}"; do printf '%-10s %s\n' "$(field "$device" 1)" "$(field "$device" 2)"; done
+      exit 0
+      ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; echo "vendors: unknown option $1" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+selected=()
+for device in "${devices[@]}"; do
+  key=$(field "$device" 1)
+  if ((${#chosen[@]})); then [[ " ${chosen[*]} " == *" $key "* ]] || continue
+  elif [[ $quick == yes ]]; then [[ $(field "$device" 7) == quick ]] || continue; fi
+  selected+=("$device")
+done
+((${#selected[@]} > 0 && (${#chosen[@]} == 0 || ${#selected[@]} == ${#chosen[@]}))) || {
+  echo "vendors: no such device: ${chosen[*]}; --list prints them" >&2
+  exit 2
+}
+
+# ---- what is needed ------------------------------------------------------------------------------------------------
+
+# third_party/install.sh unpacks drivers and shims into build/deps, except where the system's own packages are new enough.
+deps=build/deps
+find_shims() { find -L "$1/usr/lib" -name 'lib*_noop_drm_shim.so' 2>/dev/null | head -n 1 || true; }
+[[ -n $(find_shims "$deps") ]] || third_party/install.sh || skip "third_party/install.sh could not bring Mesa's drivers"
+shim=$(find_shims "$deps")
+[[ -n $shim ]] || skip "there is no mesa-drm-shim here; it comes with third_party/install.sh on Debian"
+shims=$(realpath "$(dirname "$shim")")
+drivers=$(realpath "$deps/icd.d")
+launcher=$(realpath "$deps/bin/run-private")
+
+if [[ -f build/CMakeCache.txt ]]; then cmake build >/dev/null; else cmake --preset release >/dev/null; fi
+cmake --build build --target vkattn-test-vendors
+program=build/libexec/vkattn-test-vendors
+
+# ---- the devices ---------------------------------------------------------------------------------------------------
+
+out=$PWD/build/vendors
+mkdir -p "$out/modules" "$out/run"
+
+run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
+  local key driver shim choice name log
+  key=$(field "$1" 1) driver=$(field "$1" 3) shim=$(field "$1" 4) choice=$(field "$1" 5) name=$(field "$1" 6)
+  log=$out/$key.log
+  rm -f "$out/$key.csv" "$out/$key.device"
+  local preload=$shims/lib${shim}_noop_drm_shim.so icd=$drivers/${driver}_icd.json
+  [[ -e $preload && -e $icd ]] || { echo "no $driver driver or no shim for it" >"$log"; return 77; }
+  local environment=(MESA_SHADER_CACHE_DISABLE=true NODEVICE_SELECT=1 XDG_RUNTIME_DIR="$out/run"
+    VKATTN_PRELOAD="$preload" VK_DRIVER_FILES="$icd" NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1)
+  [[ -z $choice ]] || environment+=("$choice")
+  if ! env "${environment[@]}" "$launcher" "$(dirname "$launcher")/../usr/bin/vulkaninfo" --summary >"$log" 2>&1; then
+    return 77
+  fi
+  env "${environment[@]}" VKATTN_TEST_DEVICE="$name" VKATTN_VENDORS_KEY="$key" VKATTN_VENDORS_OUT="$out" \
+    VKATTN_VENDORS_CACHE="$out/modules" ${replay:+VKATTN_REPLAY="$replay"} \
+    timeout 600 "$launcher" "$program" >"$log" 2>&1 && return 0
+  local status=$?
+  # A crash, not a failed check: the last case is the one.
+  if ((status > 1)) && ! grep -q '^\[doctest\] Status' "$log"; then
+    echo "the driver ended the program (status $status); replay: tests/vendors.sh --device $key --replay" \
+      "'$(grep '^case: ' "$log" | tail -n 1 | cut -c7-)'" >>"$log"
+  fi
+  return 1
+}
+
+start=$SECONDS failed=() missing=() passed=0
+for device in "${selected[@]}"; do
+  key=$(field "$device" 1) begin=$SECONDS status=0
+  run_device "$device" || status=$?
+  case $status in
+    0) passed=$((passed + 1)) result="passed, $(wc -l <"$out/$key.csv") pipelines" ;;
+    77) missing+=("$key") result="SKIPPED, this Mesa does not pretend to have it" ;;
+    *) failed+=("$key") result="FAILED" ;;
+  esac
+  say "$(printf '%-10s %-22s %3d s  %s' "$key" "$(field "$device" 2)" $((SECONDS - begin)) "$result")"
+  [[ $result != FAILED ]] || grep -E 'replay:|ERROR:|values:|logged:|Validation|the driver ended' "$out/$key.log" | sed 's/^/    /' | head -n 30
+done
+
+# ---- the tables ----------------------------------------------------------------------------------------------------
+
+tables=()
+for device in "${selected[@]}"; do
+  [[ ! -s $out/$(field "$device" 1).csv ]] || tables+=("$out/$(field "$device" 1).csv")
+done
+((${#tables[@]})) || skip "none of the devices can be had with this Mesa"
+{ echo "$columns"; cat "${tables[@]}"; } >"$out/pipelines.csv"
+awk -F, -f tests/vendors/page.awk "$out/pipelines.csv" >"$out/pipelines.html"
+if [[ $docs == yes ]]; then
+  ((${#chosen[@]} == 0)) && [[ $quick == no && -z $replay ]] || { say "--docs needs the whole table"; exit 2; }
+  kinds=$(for device in "${devices[@]}"; do echo "$(field "$device" 1)|$(field "$device" 2)"; done)
+  awk -f tests/vendors/devices_page.awk -v kinds="$kinds" -v missing="${missing[*]}" "${tables[@]/%.csv/.device}" "${tables[@]}" >docs/devices.md
+fi
+say "$passed of ${#selected[@]} devices passed, ${#missing[@]} skipped, in $((SECONDS - start)) s; build/vendors/pipelines.csv, pipelines.html"
+((${#failed[@]} == 0)) || { say "FAILED: ${failed[*]} (logs: build/vendors/<device>.log)"; exit 1; }
