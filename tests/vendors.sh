@@ -23,12 +23,20 @@ devices=(
   "adreno740|Qualcomm Adreno 740|freedreno|freedreno|FD_GPU_ID=740|turnip|"
   "adreno750|Qualcomm Adreno 750|freedreno|freedreno|FD_GPU_ID=750|turnip|"
   "m1|Apple M1|asahi|asahi||Honeykrisp|quick"
+  "tgl|Intel Tiger Lake|intel|intel|PRETEND_INTEL=tgl|Intel|"
+  "adl|Intel Alder Lake|intel|intel|PRETEND_INTEL=adl|Intel|"
+  "mtl|Intel Meteor Lake|intel|intel|PRETEND_INTEL=mtl|Intel|"
+  "arl|Intel Arrow Lake|intel|intel|PRETEND_INTEL=arl|Intel|"
+  "dg2|Intel Arc A770|intel|intel|PRETEND_INTEL=dg2|Intel|"
+  "lnl|Intel Lunar Lake|intel|intel|PRETEND_INTEL=lnl|Intel|"
+  "bmg|Intel Arc B580|intel|intel|PRETEND_INTEL=bmg|Intel|quick"
+  "ptl|Intel Panther Lake|intel|intel|PRETEND_INTEL=ptl|Intel|"
 )
 columns=device,kernel,type,d,dv,mask,score,workgroup,tile_rows,micro_rows,step_keys,schedule,subgroup,registers,spills,scratch_bytes,shared_bytes,occupancy,instructions,create_ms,case
 
 usage() {
   cat <<USAGE
-usage: tests/vendors.sh [--quick] [--device KEY]... [--replay 'CASE'] [--docs] [--list] [--help]
+usage: tests/vendors.sh [--quick] [--device KEY]... [--replay 'CASE'] [--try 'NAME=N ...'] [--docs] [--list] [--help]
 
 Compiles every pipeline of a table of problems for a table of devices and holds them against tests/vendors/budgets.h.
 Results: build/vendors/pipelines.csv and .html; the logs lie beside them.
@@ -36,6 +44,8 @@ Results: build/vendors/pipelines.csv and .html; the logs lie beside them.
   --quick          one device per compiler back end
   --device KEY     only this device (repeatable); --list prints the keys
   --replay 'CASE'  only this case, as a failure prints it
+  --try 'NAME=N ...'  with other specialization constants than the engine's (names of shaders/include/spec_constants.h) or a
+                   required subgroup size ("subgroup=16"): what another choice of tiles would cost
   --docs           also write docs/devices.md from the results
 USAGE
 }
@@ -48,14 +58,14 @@ skip() {
 
 field() { cut -d'|' -f"$2" <<<"$1"; }
 
-quick=no docs=no replay='' chosen=()
+quick=no docs=no replay='' tried='' chosen=()
 while (($#)); do
   case $1 in
     --quick) quick=yes ;;
     --docs) docs=yes ;;
-    --device | --replay)
+    --device | --replay | --try)
       (($# > 1)) || { usage >&2; exit 2; }
-      if [[ $1 == --device ]]; then chosen+=("$2"); else replay=$2; fi
+      case $1 in --device) chosen+=("$2") ;; --replay) replay=$2 ;; --try) tried=$2 ;; esac
       shift
       ;;
     --list)
@@ -67,6 +77,11 @@ while (($#)); do
   esac
   shift
 done
+
+if [[ $docs == yes && ($quick == yes || -n "$replay$tried${chosen[*]}") ]]; then
+  echo "vendors: --docs is for the whole table" >&2
+  exit 2
+fi
 
 selected=()
 for device in "${devices[@]}"; do
@@ -101,12 +116,29 @@ program=build/libexec/vkattn-test-vendors
 out=$PWD/build/vendors
 mkdir -p "$out/modules" "$out/run"
 
+# No package has a pretended i915: tests/vendors/pretend_intel.cpp, built with the kernel's headers out of libdrm-dev.
+make_pretend_intel() {
+  local include=/usr/include library=$out/libintel.so source=tests/vendors/pretend_intel.cpp
+  [[ $library -ot $source ]] || return 0
+  if [[ ! -e $include/libdrm/i915_drm.h ]]; then
+    include=$out/libdrm/usr/include
+    if [[ ! -e $include/libdrm/i915_drm.h ]]; then
+      mkdir -p "$out/libdrm"
+      (cd "$out/libdrm" && apt-get -qq download libdrm-dev && dpkg-deb -x libdrm-dev*.deb .) >/dev/null 2>&1 || return 1
+    fi
+  fi
+  "${CXX:-c++}" -std=c++20 -O1 -Wall -Wextra -Werror -shared -fPIC -isystem "$include" -isystem "$include/libdrm" "$source" -o "$library"
+}
+[[ " ${selected[*]} " != *'|intel|'* ]] || make_pretend_intel || say "no Intel devices: libdrm-dev's headers cannot be had"
+
 run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   local key driver shim choice name log
   key=$(field "$1" 1) driver=$(field "$1" 3) shim=$(field "$1" 4) choice=$(field "$1" 5) name=$(field "$1" 6)
   log=$out/$key.log
   rm -f "$out/$key.csv" "$out/$key.device"
-  local preload=$shims/lib${shim}_noop_drm_shim.so icd=$drivers/${driver}_icd.json
+  local preload=$shims/lib${shim}_noop_drm_shim.so
+  [[ $shim != intel ]] || preload=$out/libintel.so
+  local icd=$drivers/${driver}_icd.json
   [[ -e $preload && -e $icd ]] || { echo "no $driver driver or no shim for it" >"$log"; return 77; }
   local environment=(MESA_SHADER_CACHE_DISABLE=true NODEVICE_SELECT=1 XDG_RUNTIME_DIR="$out/run"
     VKATTN_PRELOAD="$preload" VK_DRIVER_FILES="$icd" NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1)
@@ -116,6 +148,7 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   fi
   env "${environment[@]}" VKATTN_TEST_DEVICE="$name" VKATTN_VENDORS_KEY="$key" VKATTN_VENDORS_OUT="$out" \
     VKATTN_VENDORS_CACHE="$out/modules" ${replay:+VKATTN_REPLAY="$replay"} \
+    ${tried:+VKATTN_VENDORS_TRY="$tried"} \
     timeout 600 "$launcher" "$program" >"$log" 2>&1 && return 0
   local status=$?
   # A crash, not a failed check: the last case is the one.
@@ -136,7 +169,7 @@ for device in "${selected[@]}"; do
     *) failed+=("$key") result="FAILED" ;;
   esac
   say "$(printf '%-10s %-22s %3d s  %s' "$key" "$(field "$device" 2)" $((SECONDS - begin)) "$result")"
-  [[ $result != FAILED ]] || grep -E 'replay:|ERROR:|values:|logged:|Validation|the driver ended' "$out/$key.log" | sed 's/^/    /' | head -n 30
+  [[ $result != FAILED ]] || grep -E 'replay:|ERROR:|values:|logged:|Validation|the driver ended' "$out/$key.log" | sed -n 's/^/    /; 1,12p'
 done
 
 # ---- the tables ----------------------------------------------------------------------------------------------------
@@ -149,7 +182,6 @@ done
 { echo "$columns"; cat "${tables[@]}"; } >"$out/pipelines.csv"
 awk -F, -f tests/vendors/page.awk "$out/pipelines.csv" >"$out/pipelines.html"
 if [[ $docs == yes ]]; then
-  ((${#chosen[@]} == 0)) && [[ $quick == no && -z $replay ]] || { say "--docs needs the whole table"; exit 2; }
   kinds=$(for device in "${devices[@]}"; do echo "$(field "$device" 1)|$(field "$device" 2)"; done)
   awk -f tests/vendors/devices_page.awk -v kinds="$kinds" -v missing="${missing[*]}" "${tables[@]/%.csv/.device}" "${tables[@]}" >docs/devices.md
 fi

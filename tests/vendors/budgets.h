@@ -17,7 +17,7 @@ struct OccupancyFloor {
 };
 constexpr std::array occupancy_floors = {
     OccupancyFloor{"radv", 5},          // wave32 a SIMD, of 16 to 20
-    OccupancyFloor{"NVK", 16},          // warps an SM, of 48 to 64
+    OccupancyFloor{"NVK", 12},          // warps an SM, of 48 to 64
     OccupancyFloor{"turnip", 1},        // waves a core
     OccupancyFloor{"Honeykrisp", 384},  // invocations a core, of 1024
 };

@@ -6,12 +6,14 @@
 //   VKATTN_VENDORS_OUT        a folder for <key>.csv (a line a pipeline) and <key>.device (a line)
 //   VKATTN_VENDORS_CACHE      a folder for compiled modules, shared by all devices
 //   VKATTN_REPLAY             one case instead of the table
+//   VKATTN_VENDORS_TRY        "MICRO_ROWS=1 TILE_ROWS=16 subgroup=16": other specialization constants, a required subgroup size
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <set>
+#include <sstream>
 
 #include <doctest/doctest.h>
 
@@ -101,12 +103,33 @@ uint32_t constant(const PipelineRecord& pipeline, uint32_t id) {
 
 #define SPEC(id, name, value) constexpr uint32_t SPEC_##name = id;
 #include "shaders/include/spec_constants.h"
+constexpr std::pair<std::string_view, uint32_t> spec_names[] = {
+#define SPEC(id, name, value) {#name, id},
+#include "shaders/include/spec_constants.h"
+};
+
+Changes changes_of(const std::string& text) {
+    Changes changes;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const size_t equals = word.find('=');
+        const std::string name = word.substr(0, equals);
+        const auto value =
+            static_cast<uint32_t>(std::strtoul(equals == std::string::npos ? "" : &word[equals + 1], nullptr, 10));
+        const auto* const spec = std::find_if(std::begin(spec_names), std::end(spec_names),
+                                              [&](const auto& known) { return known.first == name; });
+        if (name == "subgroup") changes.subgroup_size = value;
+        else if (spec != std::end(spec_names)) changes.constants.emplace_back(spec->second, value);
+        else FAIL("VKATTN_VENDORS_TRY: " << name << " is neither 'subgroup' nor a name in spec_constants.h");
+    }
+    return changes;
+}
 
 // The driver's device, an engine on it that keeps no pipeline from run to run, and what came of the pipelines.
 class Vendor {
   public:
     Vendor() : key_(environment("VKATTN_VENDORS_KEY", "here")), context_(options()) {
-        collect_pipelines(context_);
+        collect_pipelines(context_, changes_of(environment("VKATTN_VENDORS_TRY")));
         VkPipelineCacheCreateInfo cache_info{};
         cache_info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
         REQUIRE(context_.vk.vkCreatePipelineCache(context_.device, &cache_info, nullptr, &cache_) == VK_SUCCESS);
@@ -234,7 +257,7 @@ class Vendor {
             spills = known.max_spills;
             scratch_bytes = known.max_scratch_bytes;
         }
-        INFO("kernel " << p.kernel.data());
+        INFO("kernel " << std::string(p.kernel.data()));
         CHECK(p.kernel[0] != '\0');  // a pipeline that a case makes is one that it uses
         CHECK(s.spills.value_or(0) <= spills);
         CHECK(s.scratch_bytes.value_or(0) <= scratch_bytes);

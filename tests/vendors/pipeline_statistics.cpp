@@ -12,6 +12,7 @@ namespace vkattn_tests {
 namespace {
 
 VulkanContext* collecting = nullptr;
+Changes changes_now;
 std::vector<PipelineRecord> records;
 const char* label_now = "";
 
@@ -106,31 +107,52 @@ Statistics read_statistics(VkPipeline pipeline) {
     return worst;
 }
 
+// The constants that a pipeline gets: the engine's, changed.
+std::vector<std::pair<uint32_t, uint32_t>> constants_of(const VkSpecializationInfo* info) {
+    std::vector<std::pair<uint32_t, uint32_t>> constants;
+    if (info == nullptr) return constants;
+    for (uint32_t i = 0; i < info->mapEntryCount; i++) {
+        const VkSpecializationMapEntry& entry = info->pMapEntries[i];
+        uint32_t value = 0;
+        std::memcpy(&value, static_cast<const char*>(info->pData) + entry.offset, std::min(entry.size, sizeof value));
+        for (const auto& [id, changed] : changes_now.constants)
+            if (id == entry.constantID) value = changed;
+        constants.emplace_back(entry.constantID, value);
+    }
+    return constants;
+}
+
 VkResult VKAPI_CALL create_compute_pipelines(VkDevice device, VkPipelineCache cache, uint32_t count,
                                              const VkComputePipelineCreateInfo* infos,
                                              const VkAllocationCallbacks* allocator, VkPipeline* pipelines) {
-    std::vector<VkComputePipelineCreateInfo> changed(infos, infos + count);
-    if (collecting->pipeline_statistics)
-        for (auto& info : changed) info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+    if (count != 1) FAIL("the engine makes pipelines one by one");
+    PipelineRecord record;
+    VkComputePipelineCreateInfo info = *infos;
+    if (collecting->pipeline_statistics) info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+
+    record.constants = constants_of(info.stage.pSpecializationInfo);
+    std::vector<VkSpecializationMapEntry> entries;
+    std::vector<uint32_t> values;
+    for (const auto& [id, value] : record.constants) {
+        entries.push_back({id, static_cast<uint32_t>(values.size() * sizeof value), sizeof value});
+        values.push_back(value);
+    }
+    const VkSpecializationInfo special{static_cast<uint32_t>(entries.size()), entries.data(),
+                                       values.size() * sizeof(uint32_t), values.data()};
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+    subgroup.requiredSubgroupSize = changes_now.subgroup_size;
+    info.stage.pSpecializationInfo = &special;
+    if (changes_now.subgroup_size != 0) info.stage.pNext = &subgroup;
+
     const auto begin = std::chrono::steady_clock::now();
-    const VkResult result = next_create_compute_pipelines(device, cache, count, changed.data(), allocator, pipelines);
+    const VkResult result = next_create_compute_pipelines(device, cache, 1, &info, allocator, pipelines);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     if (result != VK_SUCCESS) return result;
-    for (uint32_t i = 0; i < count; i++) {
-        PipelineRecord record;
-        record.pipeline = pipelines[i];
-        record.create_ms = took.count() / count;
-        if (const VkSpecializationInfo* special = infos[i].stage.pSpecializationInfo; special != nullptr) {
-            for (uint32_t k = 0; k < special->mapEntryCount; k++) {
-                uint32_t value = 0;
-                std::memcpy(&value, static_cast<const char*>(special->pData) + special->pMapEntries[k].offset,
-                            std::min(special->pMapEntries[k].size, sizeof value));
-                record.constants.emplace_back(special->pMapEntries[k].constantID, value);
-            }
-        }
-        if (collecting->pipeline_statistics) record.statistics = read_statistics(pipelines[i]);
-        records.push_back(std::move(record));
-    }
+    record.pipeline = *pipelines;
+    record.create_ms = took.count();
+    if (collecting->pipeline_statistics) record.statistics = read_statistics(*pipelines);
+    records.push_back(std::move(record));
     return result;
 }
 
@@ -164,8 +186,9 @@ PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device, const char* 
 
 }  // namespace
 
-void collect_pipelines(VulkanContext& context) {
+void collect_pipelines(VulkanContext& context, Changes changes) {
     collecting = &context;
+    changes_now = std::move(changes);
     records.clear();
 }
 

@@ -33,8 +33,15 @@ struct PipelineRecord {
     double create_ms = 0.0;
 };
 
+// Other specialization constants than the engine's (id, value; only those that a pipeline has) and, unless 0, a required subgroup
+// size: what another choice of tiles would cost. Results would be wrong where the host's choices must agree.
+struct Changes {
+    std::vector<std::pair<uint32_t, uint32_t>> constants;
+    uint32_t subgroup_size = 0;
+};
+
 // Collects on this context from now on, for engines that get collecting_get_instance_proc_addr. One context a process.
-void collect_pipelines(VulkanContext& context);
+void collect_pipelines(VulkanContext& context, Changes changes = {});
 PFN_vkVoidFunction VKAPI_CALL collecting_get_instance_proc_addr(VkInstance instance, const char* name);
 // Every pipeline so far, in order of creation.
 const std::vector<PipelineRecord>& collected_pipelines();
