@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# key | what it stands for | Mesa's driver | pretended kernel driver | its choice of GPU | driver name | in --quick
+# key | what it stands for | Mesa's driver | pretended kernel driver (a shim, or tests/vendors/pretend_*.cpp) | its choice of GPU | driver name | in --quick
 devices=(
   "navi10|AMD RDNA 1|radeon|amdgpu|AMDGPU_GPU_ID=navi10|radv|"
   "navi21|AMD RDNA 2|radeon|amdgpu|AMDGPU_GPU_ID=navi21|radv|"
@@ -14,8 +14,8 @@ devices=(
   "volta|NVIDIA Volta|nouveau|nouveau|NOUVEAU_CHIPSET=140|NVK|"
   "turing|NVIDIA Turing|nouveau|nouveau|NOUVEAU_CHIPSET=162|NVK|"
   "ampere|NVIDIA Ampere|nouveau|nouveau|NOUVEAU_CHIPSET=172|NVK|quick"
-  "ada|NVIDIA Ada|nouveau|nouveau|NOUVEAU_CHIPSET=192|NVK|"
-  "blackwell|NVIDIA Blackwell|nouveau|nouveau|NOUVEAU_CHIPSET=1b2|NVK|"
+  "ada|NVIDIA Ada|nouveau|newer_nvidia|NOUVEAU_CHIPSET=172 PRETEND_NVIDIA=ada|NVK|"
+  "blackwell|NVIDIA Blackwell|nouveau|newer_nvidia|NOUVEAU_CHIPSET=172 PRETEND_NVIDIA=blackwell|NVK|"
   "adreno618|Qualcomm Adreno 618|freedreno|freedreno|FD_GPU_ID=618|turnip|"
   "adreno630|Qualcomm Adreno 630|freedreno|freedreno|FD_GPU_ID=630|turnip|"
   "adreno660|Qualcomm Adreno 660|freedreno|freedreno|FD_GPU_ID=660|turnip|quick"
@@ -116,9 +116,9 @@ program=build/libexec/vkattn-test-vendors
 out=$PWD/build/vendors
 mkdir -p "$out/modules" "$out/run"
 
-# No package has a pretended i915: tests/vendors/pretend_intel.cpp, built with the kernel's headers out of libdrm-dev.
-make_pretend_intel() {
-  local include=/usr/include library=$out/libintel.so source=tests/vendors/pretend_intel.cpp
+# What no package has: tests/vendors/pretend_NAME.cpp, built with the kernel interface's headers out of libdrm-dev.
+make_pretended() {
+  local include=/usr/include library=$out/libpretend_$1.so source=tests/vendors/pretend_$1.cpp
   [[ $library -ot $source ]] || return 0
   if [[ ! -e $include/libdrm/i915_drm.h ]]; then
     include=$out/libdrm/usr/include
@@ -129,20 +129,26 @@ make_pretend_intel() {
   fi
   "${CXX:-c++}" -std=c++20 -O1 -Wall -Wextra -Werror -shared -fPIC -isystem "$include" -isystem "$include/libdrm" "$source" -o "$library"
 }
-[[ " ${selected[*]} " != *'|intel|'* ]] || make_pretend_intel || say "no Intel devices: libdrm-dev's headers cannot be had"
+for name in intel newer_nvidia; do
+  [[ " ${selected[*]} " != *"|$name|"* ]] || make_pretended "$name" || say "pretend_$name.cpp cannot be built: libdrm-dev's headers cannot be had"
+done
 
 run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   local key driver shim choice name log
   key=$(field "$1" 1) driver=$(field "$1" 3) shim=$(field "$1" 4) choice=$(field "$1" 5) name=$(field "$1" 6)
   log=$out/$key.log
   rm -f "$out/$key.csv" "$out/$key.device"
-  local preload=$shims/lib${shim}_noop_drm_shim.so
-  [[ $shim != intel ]] || preload=$out/libintel.so
-  local icd=$drivers/${driver}_icd.json
-  [[ -e $preload && -e $icd ]] || { echo "no $driver driver or no shim for it" >"$log"; return 77; }
+  local preload icd=$drivers/${driver}_icd.json
+  case $shim in
+    intel) preload=$out/libpretend_intel.so ;;
+    newer_nvidia) preload=$out/libpretend_newer_nvidia.so:$shims/libnouveau_noop_drm_shim.so ;;
+    *) preload=$shims/lib${shim}_noop_drm_shim.so ;;
+  esac
+  [[ -e ${preload%%:*} && -e ${preload##*:} && -e $icd ]] || { echo "no $driver driver or no shim for it" >"$log"; return 77; }
   local environment=(MESA_SHADER_CACHE_DISABLE=true NODEVICE_SELECT=1 XDG_RUNTIME_DIR="$out/run"
     VKATTN_PRELOAD="$preload" VK_DRIVER_FILES="$icd" NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1)
-  [[ -z $choice ]] || environment+=("$choice")
+  # shellcheck disable=SC2206 # one word a variable
+  environment+=($choice)
   if ! env "${environment[@]}" "$launcher" "$(dirname "$launcher")/../usr/bin/vulkaninfo" --summary >"$log" 2>&1; then
     return 77
   fi
