@@ -177,6 +177,10 @@ void VulkanContext::create_device(const ContextOptions& options) {
     std::vector<const char*> extensions = wanted->extensions;
     external_host_memory = has_device_extension(vki, physical_device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     if (external_host_memory) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    pipeline_statistics =
+        options.pipeline_statistics &&
+        has_device_extension(vki, physical_device, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+    if (pipeline_statistics) extensions.push_back(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
 
     uint32_t family_count = 0;
     vki.vkGetPhysicalDeviceQueueFamilyProperties(physical_device, &family_count, nullptr);
@@ -194,9 +198,13 @@ void VulkanContext::create_device(const ContextOptions& options) {
     queue_info.queueCount = 1;
     queue_info.pQueuePriorities = &priority;
     const vkattn::FeatureChain features(enabled);
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics{};
+    statistics.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR;
+    statistics.pNext = const_cast<void*>(features.head());
+    statistics.pipelineExecutableInfo = VK_TRUE;
     VkDeviceCreateInfo device_info{};
     device_info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
-    device_info.pNext = features.head();
+    device_info.pNext = pipeline_statistics ? &statistics : features.head();
     device_info.queueCreateInfoCount = 1;
     device_info.pQueueCreateInfos = &queue_info;
     device_info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());

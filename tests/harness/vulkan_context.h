@@ -25,7 +25,8 @@ struct ValidationMessage {
 class VulkanContext;
 
 struct ContextOptions {
-    bool device_address = true;  // enable bufferDeviceAddress where offered
+    bool device_address = true;        // enable bufferDeviceAddress where offered
+    bool pipeline_statistics = false;  // enable VK_KHR_pipeline_executable_properties where offered
     // A second device on this context's instance, sharing its messages. (The layer aborts at exit when there were two instances.)
     VulkanContext* beside = nullptr;
 };
@@ -52,6 +53,7 @@ class VulkanContext {
     VkPhysicalDeviceProperties properties{};
     bool software = false;  // lavapipe or SwiftShader
     bool swiftshader = false;
+    bool pipeline_statistics = false;   // VK_KHR_pipeline_executable_properties is enabled
     bool external_host_memory = false;  // VK_EXT_external_memory_host is enabled: imported, lazily committed memory
     std::string driver;                 // for replay lines
 

@@ -1,0 +1,288 @@
+// Every pipeline that the engine picks for a table of problems, through a device's real compiler, and the whole host path under the
+// validation layer. The device may be a pretended one that computes nothing (tests/vendors.sh), so no result is looked at.
+//
+//   VKATTN_TEST_DEVICE        which of the drivers' devices (harness/vulkan_context.h)
+//   VKATTN_VENDORS_KEY        the device's key in tests/vendors.sh, for replay lines and budgets.h
+//   VKATTN_VENDORS_OUT        a folder for <key>.csv (a line a pipeline) and <key>.device (a line)
+//   VKATTN_VENDORS_CACHE      a folder for compiled modules, shared by all devices
+//   VKATTN_REPLAY             one case instead of the table
+//   VKATTN_VENDORS_TRY        "MICRO_ROWS=1 TILE_ROWS=16 subgroup=16": other specialization constants, a required subgroup size
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+
+#include <doctest/doctest.h>
+
+#include "budgets.h"
+#include "pipeline_statistics.h"
+#include "run_attention.h"
+#include "vkattn/named.h"
+
+using namespace vkattn_tests;
+using vkattn::ElementType;
+
+namespace {
+
+std::string environment(const char* name, const char* otherwise = "") {
+    const char* value = std::getenv(name);
+    return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
+struct Maskings {
+    const char *mask, *score;
+};
+
+AttentionCase make_case(ElementType type, int32_t head_dim, int32_t value_dim, const Maskings& maskings) {
+    AttentionCase c;
+    c.mask = maskings.mask;
+    c.score = maskings.score;
+    c.q_type = c.k_type = c.v_type = c.o_type = type;
+    c.head_dim = head_dim;
+    c.value_dim = value_dim;
+    c.shape = {1, 4, 2, 70, 130};
+    return c;
+}
+
+std::vector<AttentionCase> table_of_problems() {
+    constexpr Maskings full{"full", "none"}, causal{"causal", "none"}, documents{"documents_causal", "softcap"};
+    constexpr ElementType types[] = {ElementType::f32, ElementType::f16, ElementType::bf16};
+    std::vector<AttentionCase> table;
+    const auto add_both_lengths = [&](AttentionCase c) {
+        table.push_back(c);
+        c.shape.q_len = 1;  // decoding
+        table.push_back(c);
+    };
+    for (ElementType type : types) {
+        for (int32_t dim : {64, 80, 128, 256, 512})
+            for (const Maskings& maskings : {full, causal, documents})
+                add_both_lengths(make_case(type, dim, dim, maskings));
+        add_both_lengths(make_case(type, 192, 128, causal));
+        add_both_lengths(make_case(type, 576, 512, causal));
+    }
+    for (ElementType type : types) {
+        for (int32_t dim : {64, 256}) {
+            AttentionCase odd = make_case(type, dim, dim, causal);
+            odd.layout = Layout::odd;
+            table.push_back(odd);
+            AttentionCase address = make_case(type, dim, dim, causal);
+            address.addressing = vkattn::Addressing::address;
+            table.push_back(address);
+        }
+        for (vkattn::ListEncoding encoding : {vkattn::ListEncoding::runs, vkattn::ListEncoding::indices}) {
+            AttentionCase list = make_case(type, 128, 128, documents);
+            list.schedule = vkattn::Schedule::list;
+            list.encoding = encoding;
+            list.shape.q_len = list.shape.kv_len = 300;
+            table.push_back(list);
+        }
+    }
+    return table;
+}
+
+// documents_causal stands for a causal window within documents here.
+Inputs inputs_of(const AttentionCase& c) {
+    Inputs inputs = make_inputs(c);
+    if (c.mask == "documents_causal" && c.schedule != vkattn::Schedule::list) {
+        inputs.mask.mask = inputs.mask.mask && vkattn::sliding_window(vkattn::param("keys_back"));
+        inputs.bindings.scalars["keys_back"] = 40;
+    }
+    return inputs;
+}
+
+std::string figure(const std::optional<uint64_t>& value) { return value ? std::to_string(*value) : ""; }
+
+uint32_t constant(const PipelineRecord& pipeline, uint32_t id) {
+    for (const auto& [known, value] : pipeline.constants)
+        if (known == id) return value;
+    return 0;
+}
+
+#define SPEC(id, name, value) constexpr uint32_t SPEC_##name = id;
+#include "shaders/include/spec_constants.h"
+constexpr std::pair<std::string_view, uint32_t> spec_names[] = {
+#define SPEC(id, name, value) {#name, id},
+#include "shaders/include/spec_constants.h"
+};
+
+Changes changes_of(const std::string& text) {
+    Changes changes;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const size_t equals = word.find('=');
+        const std::string name = word.substr(0, equals);
+        const auto value =
+            static_cast<uint32_t>(std::strtoul(equals == std::string::npos ? "" : &word[equals + 1], nullptr, 10));
+        const auto* const spec = std::find_if(std::begin(spec_names), std::end(spec_names),
+                                              [&](const auto& known) { return known.first == name; });
+        if (name == "subgroup") changes.subgroup_size = value;
+        else if (spec != std::end(spec_names)) changes.constants.emplace_back(spec->second, value);
+        else FAIL("VKATTN_VENDORS_TRY: " << name << " is neither 'subgroup' nor a name in spec_constants.h");
+    }
+    return changes;
+}
+
+// The driver's device, an engine on it that keeps no pipeline from run to run, and what came of the pipelines.
+class Vendor {
+  public:
+    Vendor() : key_(environment("VKATTN_VENDORS_KEY", "here")), context_(options()) {
+        collect_pipelines(context_, changes_of(environment("VKATTN_VENDORS_TRY")));
+        VkPipelineCacheCreateInfo cache_info{};
+        cache_info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+        REQUIRE(context_.vk.vkCreatePipelineCache(context_.device, &cache_info, nullptr, &cache_) == VK_SUCCESS);
+        vkattn::HostDevice host;
+        host.instance = context_.instance;
+        host.physical_device = context_.physical_device;
+        host.device = context_.device;
+        host.get_instance_proc_addr = collecting_get_instance_proc_addr;
+        host.allocator = counting_allocator();
+        host.pipeline_cache = cache_;
+        host.enabled = context_.enabled;
+        vkattn::EngineOptions engine_options;
+        engine_options.compiler = test_compiler();
+        engine_options.cache_directory = environment("VKATTN_VENDORS_CACHE");
+        auto engine = vkattn::Engine::create(host, engine_options);
+        if (!engine) FAIL("Engine::create: " << engine.status().message);
+        engine_ = *std::move(engine);
+    }
+    ~Vendor() {
+        engine_.reset();
+        context_.vk.vkDestroyPipelineCache(context_.device, cache_, nullptr);
+    }
+    Vendor(const Vendor&) = delete;
+    Vendor& operator=(const Vendor&) = delete;
+
+    std::string replay(const AttentionCase& c) const {
+        return "replay: tests/vendors.sh --device " + key_ + " --replay '" + to_text(c) + "'   # " +
+               context_.properties.deviceName + ", " + context_.driver;
+    }
+
+    // The whole host path: plan, make_args, bind, record, submit, wait.
+    void run(const AttentionCase& c) {
+        if (c.addressing == vkattn::Addressing::address && !context_.enabled.buffer_device_address) return;
+        std::printf("case: %s\n", to_text(c).c_str());
+        std::fflush(stdout);  // a driver that crashes leaves the line behind
+        INFO(replay(c));
+        RunOptions options;
+        options.context = &context_;
+        options.engine = engine_.get();
+        options.build_lists = c.schedule == vkattn::Schedule::list && c.encoding == vkattn::ListEncoding::indices;
+        const Inputs inputs = inputs_of(c);
+        const size_t before = collected_pipelines().size();
+        Call call(c, inputs, options);
+        REQUIRE(call.ran());
+        VkCommandBuffer cmd = context_.begin();
+        if (options.build_lists) call.record_block_lists(cmd);
+        call.record(cmd, {0, 1});
+        context_.submit_and_wait(cmd);
+        call.collect();  // guards, messages, allocations
+        cases_.resize(before, c);
+        cases_.resize(collected_pipelines().size(), c);
+        for (size_t i = before; i < cases_.size(); i++) check_budget(collected_pipelines()[i], c);
+    }
+
+    void check_reports() const {
+        const vkattn::Capabilities& device = engine_->capabilities();
+        CHECK(device.subgroup_size > 0);
+        CHECK(device.max_shared_bytes >= 16384);
+        CHECK(device.max_invocations >= 128);
+        for (const std::string& reason : device.reasons) {
+            INFO(reason);
+            CHECK(reason.find(':') != std::string::npos);  // what is missing: why
+        }
+        std::printf("device: %s, %s\n", context_.properties.deviceName, context_.driver.c_str());
+        for (const std::string& reason : device.reasons) std::printf("  %s\n", reason.c_str());
+    }
+
+    // A known excess that was not met is no excess any more.
+    void check_known() const {
+        for (const KnownExcess& known : known_excesses) {
+            if (known.device != key_) continue;
+            INFO("known_excesses in tests/vendors/budgets.h: " << std::string(known.device) << ", dim " << known.dim);
+            CHECK_MESSAGE(met_.count(&known) == 1, "within budget now: delete the entry");
+        }
+    }
+
+    void write() const {
+        const std::string folder = environment("VKATTN_VENDORS_OUT");
+        if (folder.empty()) return;
+        const auto& pipelines = collected_pipelines();
+        std::ofstream csv(folder + "/" + key_ + ".csv");
+        for (size_t i = 0; i < pipelines.size(); i++) {
+            const PipelineRecord& p = pipelines[i];
+            const AttentionCase& c = cases_[i];
+            const Statistics& s = p.statistics;
+            csv << key_ << ',' << p.kernel.data() << ',' << to_string(c.k_type) << ',' << c.head_dim << ','
+                << c.value_dim << ',' << c.mask << ',' << c.score << ',' << constant(p, SPEC_WORKGROUP_SIZE) << ','
+                << constant(p, SPEC_TILE_ROWS) << ',' << constant(p, SPEC_MICRO_ROWS) << ','
+                << constant(p, SPEC_STEP_KEYS) << ',' << constant(p, SPEC_SCHEDULE) << ',' << s.subgroup_size << ','
+                << figure(s.registers) << ',' << figure(s.spills) << ',' << figure(s.scratch_bytes) << ','
+                << figure(s.shared_bytes) << ',' << figure(s.occupancy) << ',' << figure(s.instructions) << ','
+                << static_cast<int64_t>(p.create_ms + 0.5) << ',' << to_text(c) << '\n';
+        }
+        std::ofstream device(folder + "/" + key_ + ".device");
+        const vkattn::Capabilities& able = engine_->capabilities();
+        std::string reasons;
+        for (const std::string& reason : able.reasons) reasons += (reasons.empty() ? "" : "; ") + reason;
+        device << key_ << '|' << context_.properties.deviceName << '|' << context_.driver << '|' << able.subgroup_size
+               << '|' << able.max_shared_bytes << '|' << pipelines.size() << '|' << reasons << '\n';
+        CHECK(csv.flush().good());
+        CHECK(device.flush().good());
+    }
+
+  private:
+    std::string key_;
+    VulkanContext context_;
+    VkPipelineCache cache_ = VK_NULL_HANDLE;
+    std::unique_ptr<vkattn::Engine> engine_;
+    std::vector<AttentionCase> cases_;  // the case that made a pipeline
+    std::set<const KnownExcess*> met_;
+
+    static ContextOptions options() {
+        ContextOptions options;
+        options.pipeline_statistics = true;
+        return options;
+    }
+
+    void check_budget(const PipelineRecord& p, const AttentionCase& c) {
+        const Statistics& s = p.statistics;
+        uint64_t spills = max_spills, scratch_bytes = max_scratch_bytes;
+        for (const KnownExcess& known : known_excesses) {
+            if (known.device != key_ || known.dim != std::max(c.head_dim, c.value_dim)) continue;
+            if (s.spills.value_or(0) <= max_spills && s.scratch_bytes.value_or(0) <= max_scratch_bytes) continue;
+            met_.insert(&known);
+            spills = known.max_spills;
+            scratch_bytes = known.max_scratch_bytes;
+        }
+        INFO("kernel " << std::string(p.kernel.data()));
+        CHECK(p.kernel[0] != '\0');  // a pipeline that a case makes is one that it uses
+        CHECK(s.spills.value_or(0) <= spills);
+        CHECK(s.scratch_bytes.value_or(0) <= scratch_bytes);
+        CHECK(s.shared_bytes.value_or(0) <= max_shared_bytes);
+        for (const OccupancyFloor& floor : occupancy_floors)
+            if (context_.driver.rfind(floor.driver, 0) == 0) CHECK(s.occupancy.value_or(0) >= floor.at_least);
+        if (!context_.software) {
+            CHECK(context_.pipeline_statistics);
+            CHECK(s.spills.has_value());
+            CHECK(s.instructions.value_or(0) > 0);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("every pipeline of the table of problems compiles within budget, and the host path is valid") {
+    Vendor vendor;
+    vendor.check_reports();
+    if (const std::string replay = environment("VKATTN_REPLAY"); !replay.empty()) {
+        vendor.run(parse_case(replay));
+        vendor.write();
+        return;
+    }
+    for (const AttentionCase& c : table_of_problems()) vendor.run(c);
+    vendor.check_known();
+    vendor.write();
+}
