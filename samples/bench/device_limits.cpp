@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <span>
+#include <vector>
 
 #include "support/buffer.h"
 #include "support/submit.h"
@@ -28,9 +30,11 @@ constexpr uint32_t stream_binding[] =
     ;
 
 // As in the shaders.
-constexpr uint32_t local_size = 64, chains = 16, loads = 64;
-constexpr uint64_t load_bytes = 16;
-constexpr uint64_t workgroup_bytes = uint64_t{local_size} * loads * load_bytes;
+constexpr uint32_t local_size = 64, chains = 8, steps = 32;
+enum class Walk : uint32_t { side_by_side, together, copy };
+constexpr uint32_t piece = 4096;  // uvec4 of a workgroup
+constexpr uint64_t piece_bytes = piece * 16;
+constexpr uint32_t together_size = 8;       // one subgroup of the software devices we know
 constexpr uint32_t max_workgroups = 65535;  // of one dimension, on every device
 constexpr uint32_t push_bytes = 20;
 // Larger than any last-level cache of 2026 but a server's; descriptors of some devices end at 128 MiB.
@@ -57,8 +61,8 @@ class Kernel {
     Kernel(const Kernel&) = delete;
     Kernel& operator=(const Kernel&) = delete;
 
-    // `copy` is the specialization constant 0, for kernels that have it.
-    Status create(std::span<const uint32_t> words, bool copy) {
+    // `constants`: the specialization constants 0, 1 ...
+    Status create(std::span<const uint32_t> words, std::span<const uint32_t> constants) {
         const VolkDeviceTable& vk = device_.vk();
         VkDescriptorSetLayoutBinding bindings[2] = {};
         for (uint32_t i = 0; i < 2; i++)
@@ -101,9 +105,10 @@ class Kernel {
         module.pCode = words.data();
         if (VkResult r = vk.vkCreateShaderModule(device_.handle(), &module, nullptr, &module_); r != VK_SUCCESS)
             return failed("vkCreateShaderModule", r);
-        const VkBool32 constant = copy ? VK_TRUE : VK_FALSE;
-        const VkSpecializationMapEntry entry{0, 0, sizeof constant};
-        const VkSpecializationInfo specialization{1, &entry, sizeof constant, &constant};
+        std::vector<VkSpecializationMapEntry> entries;
+        for (uint32_t i = 0; i < constants.size(); i++) entries.push_back({i, i * 4, 4});
+        const VkSpecializationInfo specialization{static_cast<uint32_t>(entries.size()), entries.data(),
+                                                  constants.size_bytes(), constants.data()};
         VkComputePipelineCreateInfo pipeline{};
         pipeline.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
         pipeline.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
@@ -185,7 +190,7 @@ Result<double> multiply_adds(const Device& device, std::span<const uint32_t> wor
     auto sums = Buffer::create(device, uint64_t{workgroups} * local_size * sizeof(float));
     if (!sums) return sums.status();
     Kernel kernel(device);
-    if (Status status = kernel.create(words, false); !status.ok()) return status;
+    if (Status status = kernel.create(words, {}); !status.ok()) return status;
     kernel.bind(*sums, *sums);
     Push push;
     push.put(0, 0.75f);
@@ -196,7 +201,7 @@ Result<double> multiply_adds(const Device& device, std::span<const uint32_t> wor
     };
     if (auto warm_up = run(1); !warm_up) return warm_up.status();  // drivers compile at the first submit
     constexpr uint32_t max_rounds = 1u << 22;
-    uint32_t rounds = 256;
+    uint32_t rounds = 64;
     while (rounds < max_rounds) {
         auto ms = run(rounds);
         if (!ms) return ms.status();
@@ -205,7 +210,7 @@ Result<double> multiply_adds(const Device& device, std::span<const uint32_t> wor
     }
     auto ms = best_ms(budget_ms, [&] { return run(rounds); });
     if (!ms) return ms.status();
-    return 2.0 * chains * lanes * rounds * static_cast<double>(workgroups) * local_size / *ms * 1e-6;
+    return 2.0 * chains * steps * lanes * rounds * static_cast<double>(workgroups) * local_size / *ms * 1e-6;
 }
 
 VkDeviceAddress address_of(const Device& device, const Buffer& buffer) {
@@ -218,33 +223,47 @@ VkDeviceAddress address_of(const Device& device, const Buffer& buffer) {
 Status stream(const Device& device, double budget_ms, DeviceLimits& limits) {
     limits.through_addresses = device.enabled().buffer_device_address;
     const uint64_t wanted = limits.through_addresses ? stream_bytes_by_address : stream_bytes_by_binding;
-    const auto workgroups = static_cast<uint32_t>(std::min<uint64_t>(wanted / workgroup_bytes, max_workgroups));
-    limits.stream_bytes = workgroups * workgroup_bytes;
+    const auto workgroups = static_cast<uint32_t>(std::min<uint64_t>(wanted / piece_bytes, max_workgroups));
+    limits.stream_bytes = workgroups * piece_bytes;
     auto source = Buffer::create(device, limits.stream_bytes), target = Buffer::create(device, limits.stream_bytes);
     if (!source) return source.status();
     if (!target) return target.status();
     for (Buffer* buffer : {&*source, &*target})  // memory that was never written may not be there yet
         if (Status status = buffer->fill(0x3f800000u); !status.ok()) return status;
     Push push;
-    push.put(16, loads);
+    push.put(16, piece);
     if (limits.through_addresses) {
         push.put(0, address_of(device, *source));
         push.put(8, address_of(device, *target));
     }
-    for (const bool copy : {false, true}) {
-        Kernel kernel(device);
-        const std::span<const uint32_t> words = limits.through_addresses ? std::span<const uint32_t>(stream_address)
-                                                                         : std::span<const uint32_t>(stream_binding);
-        if (Status status = kernel.create(words, copy); !status.ok()) return status;
-        kernel.bind(*source, *target);
-        const auto run = [&] { return kernel.run(workgroups, push.bytes); };
+    const std::span<const uint32_t> words = limits.through_addresses ? std::span<const uint32_t>(stream_address)
+                                                                     : std::span<const uint32_t>(stream_binding);
+    const auto keep_best = [&](double& gb_per_s, double passes, const std::function<Result<double>()>& run) -> Status {
         if (auto warm_up = run(); !warm_up) return warm_up.status();
         auto ms = best_ms(budget_ms, run);
         if (!ms) return ms.status();
-        const double bytes = static_cast<double>(limits.stream_bytes) * (copy ? 2.0 : 1.0);
-        (copy ? limits.copy_gb_per_s : limits.read_gb_per_s) = bytes / *ms * 1e-6;
+        gb_per_s = std::max(gb_per_s, passes * static_cast<double>(limits.stream_bytes) / *ms * 1e-6);
+        return {};
+    };
+    for (const Walk walk : {Walk::side_by_side, Walk::together, Walk::copy}) {
+        Kernel kernel(device);
+        const uint32_t constants[] = {walk == Walk::together ? together_size : local_size, static_cast<uint32_t>(walk)};
+        if (Status status = kernel.create(words, constants); !status.ok()) return status;
+        kernel.bind(*source, *target);
+        const bool copies = walk == Walk::copy;
+        if (Status status = keep_best(copies ? limits.copy_gb_per_s : limits.read_gb_per_s, copies ? 2.0 : 1.0,
+                                      [&] { return kernel.run(workgroups, push.bytes); });
+            !status.ok())
+            return status;
     }
-    return {};
+    return keep_best(limits.copy_gb_per_s, 2.0, [&]() -> Result<double> {
+        auto timing = support::submit_timed(device, [&](VkCommandBuffer commands) {
+            const VkBufferCopy region{0, 0, limits.stream_bytes};
+            device.vk().vkCmdCopyBuffer(commands, source->handle(), target->handle(), 1, &region);
+        });
+        if (!timing) return timing.status();
+        return timing->ms;
+    });
 }
 
 }  // namespace
