@@ -227,6 +227,19 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     if (contains(offered, "VK_KHR_portability_subset")) extensions.push_back("VK_KHR_portability_subset");
 
     const FeatureChain features(enabled_);
+    VkPhysicalDeviceShaderFloat16Int8Features float16{};
+    float16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    const bool float16_in_core = info_.api_version >= VK_API_VERSION_1_2;
+    if (options.shader_float16 && (float16_in_core || contains(offered, "VK_KHR_shader_float16_int8"))) {
+        VkPhysicalDeviceFeatures2 query{};
+        query.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+        query.pNext = &float16;
+        vkGetPhysicalDeviceFeatures2(info_.handle, &query);
+        shader_float16_ = float16.shaderFloat16 == VK_TRUE;
+        if (shader_float16_ && !float16_in_core) extensions.push_back("VK_KHR_shader_float16_int8");
+    }
+    float16.shaderInt8 = VK_FALSE;
+    float16.pNext = const_cast<void*>(features.head());
     const float priority = 1.0f;
     VkDeviceQueueCreateInfo queue{};
     queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
@@ -235,7 +248,7 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     queue.pQueuePriorities = &priority;
     VkDeviceCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
-    info.pNext = features.head();
+    info.pNext = shader_float16_ ? static_cast<const void*>(&float16) : features.head();
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queue;
     info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());

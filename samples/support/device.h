@@ -32,6 +32,7 @@ enum class Validation : uint8_t { off, core, synchronization };
 struct DeviceOptions {
     Validation validation = Validation::off;  // an error where VK_LAYER_KHRONOS_validation is not installed
     std::optional<Features> features = {};    // enable only these of what the device offers; default: all
+    bool shader_float16 = false;              // also shaderFloat16 where offered, for kernels of the caller's own
 };
 
 // What the validation layer and the loader said: warnings and errors, in order. Filled from any thread.
@@ -82,6 +83,7 @@ class Device {
     HostDevice host() const;  // for Engine::create
     const DeviceInfo& info() const { return info_; }
     const Features& enabled() const { return enabled_; }
+    bool has_shader_float16() const { return shader_float16_; }  // asked for and enabled
     MessageLog& log() const { return instance_->log(); }
 
     VkDevice handle() const { return device_; }
@@ -101,6 +103,7 @@ class Device {
     std::shared_ptr<Instance> instance_;
     DeviceInfo info_;
     Features enabled_;
+    bool shader_float16_ = false;
     VkDevice device_ = VK_NULL_HANDLE;
     VkQueue queue_ = VK_NULL_HANDLE;
     uint32_t queue_family_ = 0;

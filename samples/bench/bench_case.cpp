@@ -1,0 +1,194 @@
+#include "bench_case.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numbers>
+
+#include "../cli/command.h"
+
+namespace vkattn::bench {
+namespace {
+
+constexpr std::string_view documents_text = "causal() && document(doc)";
+
+BenchCase square(std::string group, std::string label, std::string mask, int32_t length) {
+    BenchCase c;
+    c.group = std::move(group);
+    c.label = std::move(label);
+    c.mask = std::move(mask);
+    c.shape = {1, 8, 8, length, length};
+    return c;
+}
+
+// One new query against keys that are there already.
+BenchCase decode(int32_t q_heads, int32_t kv_heads, int32_t keys) {
+    BenchCase c;
+    c.group = "decode";
+    c.label = "decode, GQA " + std::to_string(q_heads / kv_heads);
+    c.shape = {1, q_heads, kv_heads, 1, keys};
+    c.head_dim = 128;
+    c.type = ElementType::f16;
+    return c;
+}
+
+struct NamedMask {
+    const char* label;
+    std::string mask;
+};
+// `w + 1` keys: 512 of them.
+const std::array<NamedMask, 4> length_masks = {{{"full", "true"},
+                                                {"causal", "causal()"},
+                                                {"window 512", "sliding_window(511)"},
+                                                {"documents", std::string(documents_text)}}};
+
+void add_lengths(std::vector<BenchCase>& cases, int32_t first, int32_t last, int32_t with_peers) {
+    for (const NamedMask& named : length_masks)
+        for (int32_t length = first; length <= last; length *= 2) {
+            cases.push_back(square("length", named.label, named.mask, length));
+            cases.back().peers = length == with_peers;
+        }
+}
+
+void add_head_dims(std::vector<BenchCase>& cases, const char* label, const char* mask, int32_t length) {
+    for (const int32_t d : {64, 128, 256, 512}) {
+        cases.push_back(square("head dim", label, mask, length));
+        cases.back().head_dim = d;
+        cases.back().peers = d == 128;
+    }
+}
+
+void add_types(std::vector<BenchCase>& cases, int32_t length, int32_t head_dim) {
+    for (const ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) {
+        cases.push_back(square("type", "full", "true", length));
+        cases.back().type = type;
+        cases.back().head_dim = head_dim;
+        cases.back().peers = type == ElementType::f16;
+    }
+}
+
+// `canvas` is the side of NATTEN's square.
+void add_masks(std::vector<BenchCase>& cases, int32_t length, int32_t canvas) {
+    const std::string side = std::to_string(canvas);
+    cases.push_back(square("mask", "prefix LM", "prefix(" + std::to_string(length / 4) + ")", length));
+    cases.push_back(square("mask", "NATTEN 13x13", "natten(" + side + ", " + side + ", 13, 13)", canvas * canvas));
+    cases.push_back(square("mask", "causal, ALiBi", "causal()", length));
+    cases.back().score = "alibi()";
+    cases.push_back(square("mask", "causal, soft-cap", "causal()", length));
+    cases.back().score = "softcap(30)";
+}
+
+std::vector<BenchCase> quick() {
+    std::vector<BenchCase> cases;
+    add_lengths(cases, 512, 2048, 1024);
+    cases.push_back(square("length", "window 512", "sliding_window(511)", 8192));
+    add_head_dims(cases, "full", "true", 512);
+    add_types(cases, 1024, 64);
+    add_masks(cases, 1024, 32);
+    for (const int32_t keys : {2048, 16384}) cases.push_back(decode(32, 8, keys));
+    cases.push_back(decode(8, 8, 2048));
+    cases.push_back(decode(8, 1, 2048));
+    return cases;
+}
+
+std::vector<BenchCase> everything() {
+    std::vector<BenchCase> cases;
+    add_lengths(cases, 512, 32768, 1024);
+    cases.push_back(square("length", "window 1024", "sliding_window(1023)", 32768));
+    add_head_dims(cases, "full", "true", 1024);
+    add_head_dims(cases, "causal", "causal()", 4096);
+    add_types(cases, 1024, 64);
+    add_types(cases, 1024, 128);
+    add_masks(cases, 4096, 128);
+    for (int32_t keys = 2048; keys <= 131072; keys *= 2) {
+        cases.push_back(decode(8, 8, keys));
+        cases.push_back(decode(32, 8, keys));
+        cases.back().peers = keys == 16384;
+        cases.push_back(decode(64, 8, keys));
+    }
+    return cases;
+}
+
+}  // namespace
+
+std::string size_text(const BenchCase& c) {
+    const Shape& s = c.shape;
+    std::string text;
+    for (const int32_t n : {s.batch, s.q_heads, s.kv_heads, s.q_len, s.kv_len}) text += std::to_string(n) + "x";
+    return text + std::to_string(c.head_dim);
+}
+
+std::string name_of(const BenchCase& c) { return c.label + " " + size_text(c) + " " + std::string(to_string(c.type)); }
+
+Status parse_size(std::string_view text, BenchCase& c) {
+    const auto bad = [&](const std::string& why) {
+        return error(Code::invalid_argument, "'" + std::string(text) + "': " + why);
+    };
+    const auto parts = cli::split(text, 'x');
+    if (parts.size() != 4 && parts.size() != 6)
+        return bad("BxHqxHkvxLqxLkvxD or BxHxLxD is wanted, as in 1x32x8x1024x1024x128");
+    std::vector<int32_t> n;
+    for (const std::string_view part : parts) {
+        auto value = cli::parse_integer(part, 1, std::numeric_limits<int32_t>::max());
+        if (!value) return bad(value.status().message);
+        n.push_back(static_cast<int32_t>(*value));
+    }
+    c.shape = n.size() == 4 ? Shape{n[0], n[1], n[1], n[2], n[2]} : Shape{n[0], n[1], n[2], n[3], n[4]};
+    c.head_dim = n.back();
+    if (Status status = check(c.shape); !status.ok()) return bad(status.message);
+    if (c.head_dim > 576) return bad("D is at most 576");
+    constexpr double max_elements = 0x1p32;
+    const Shape& s = c.shape;
+    if (double{1} * s.batch * s.q_heads * s.q_len * c.head_dim > max_elements ||
+        double{1} * s.batch * s.kv_heads * s.kv_len * c.head_dim > max_elements)
+        return bad("a tensor would have more than 2^32 elements");
+    return {};
+}
+
+std::vector<BenchCase> suite(std::string_view name) { return name == "full" ? everything() : quick(); }
+
+std::vector<int32_t> lognormal_documents(int32_t length) {
+    constexpr double median = 512.0, sigma = 1.1, shortest = 16.0, longest = 16384.0;
+    uint32_t state = 0x2545f491u;
+    const auto uniform = [&state] {  // xorshift, inside (0, 1)
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        return (static_cast<double>(state >> 8) + 0.5) * 0x1p-24;
+    };
+    std::vector<int32_t> ids;
+    ids.reserve(static_cast<size_t>(length));
+    for (int32_t document = 0; ids.size() < static_cast<size_t>(length); document++) {
+        const double radius = std::sqrt(-2.0 * std::log(uniform()));
+        const double normal = radius * std::cos(2.0 * std::numbers::pi * uniform());
+        const double tokens = std::clamp(median * std::exp(sigma * normal), shortest, longest);
+        const size_t end = std::min(ids.size() + static_cast<size_t>(tokens), static_cast<size_t>(length));
+        ids.resize(end, document);
+    }
+    return ids;
+}
+
+Result<Described> describe(const BenchCase& c) {
+    Declarations declarations;
+    declarations.closed = true;
+    declarations.tables.push_back({"doc", Type::i32, 1});
+    Described described;
+    auto mask = parse_mask(c.mask, declarations);
+    if (!mask) return cli::about("--mask", mask.status());
+    auto score_mod = parse_score_mod(c.score, declarations);
+    if (!score_mod) return cli::about("--score", score_mod.status());
+    described.mask = std::move(*mask);
+    described.score_mod = std::move(*score_mod);
+    if (!described.mask.tree().tables.empty() || !described.score_mod.tree().tables.empty()) {
+        TableData doc;
+        doc.type = Type::i32;
+        doc.i32 = lognormal_documents(std::max(c.shape.q_len, c.shape.kv_len));
+        doc.dims = {static_cast<int64_t>(doc.i32.size())};
+        described.bindings.tables["doc"] = std::make_shared<TableData>(std::move(doc));
+    }
+    return described;
+}
+
+}  // namespace vkattn::bench

@@ -1,0 +1,23 @@
+// What the device itself can do, measured in the same run as everything that is held against it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "support/device.h"
+
+namespace vkattn::bench {
+
+struct DeviceLimits {
+    double f32_gflops = 0.0;           // register-resident multiply-adds, two operations each
+    std::optional<double> f16_gflops;  // none: no shaderFloat16
+    double read_gb_per_s = 0.0;        // streaming, 10^9 bytes a second; the better of two walks
+    double copy_gb_per_s = 0.0;        // bytes read plus bytes written, by a kernel or vkCmdCopyBuffer
+    uint64_t stream_bytes = 0;         // that one pass reads
+    bool through_addresses = false;    // how the streaming kernels reached memory
+};
+
+// The best of several passes, as a limit has to be. `budget_ms` for each of the kernels.
+Result<DeviceLimits> measure_limits(const support::Device& device, double budget_ms);
+
+}  // namespace vkattn::bench

@@ -1,0 +1,135 @@
+#include "host_costs.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "child_process.h"
+#include "vkattn/classify.h"
+
+namespace vkattn::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+constexpr int block_mask_runs = 5;
+
+// "device engine plan first-run module", or "error ...": what a fresh process hands back.
+std::string first_result(const std::string& selector, const std::string& mask, const std::string& cache,
+                         MakeCompiler make_compiler) {
+    const auto failed = [](const Status& status) { return "error " + status.message; };
+    BenchCase c;
+    c.mask = mask;
+    c.shape = {1, 8, 8, 1024, 1024};
+    auto attention = AttentionCase::describe(c);
+    if (!attention) return failed(attention.status());
+
+    auto start = Clock::now();
+    auto device = support::Device::create(selector);
+    if (!device) return failed(device.status());
+    const double device_ms = ms_since(start);
+    start = Clock::now();
+    const auto compiler = make_compiler == nullptr ? nullptr : make_compiler();
+    EngineOptions options;
+    options.compiler = compiler.get();
+    options.cache_directory = cache;
+    auto engine = Engine::create((*device)->host(), options);
+    if (!engine) return failed(engine.status());
+    const double engine_ms = ms_since(start);
+    if (Status status = (*attention)->prepare(**device, **engine); !status.ok()) return failed(status);
+    auto run = (*attention)->run();
+    if (!run) return failed(run.status());
+    char text[256];
+    std::snprintf(text, sizeof text, "%.6f %.6f %.6f %.6f %s", device_ms, engine_ms, (*attention)->plan_ms(),
+                  run->wall_ms, (*attention)->report().module.c_str());
+    return text;
+}
+
+StartResult start_of(const std::string& selector, const std::string& mask, const std::string& caches,
+                     const std::filesystem::path& folder, MakeCompiler make_compiler) {
+    StartResult result;
+    result.mask = mask;
+    result.caches = caches;
+    const std::string drivers = (folder / "driver").string(), ours = (folder / "vkattn").string();
+    // Mesa's and NVIDIA's names for the folder of a driver's compiled shaders.
+    auto text = in_fresh_process({{"MESA_SHADER_CACHE_DIR", drivers}, {"__GL_SHADER_DISK_CACHE_PATH", drivers}},
+                                 [&] { return first_result(selector, mask, ours, make_compiler); });
+    if (!text) {
+        result.failed = text.status().message;
+        return result;
+    }
+    char module[64] = "";
+    if (std::sscanf(text->c_str(), "%lf %lf %lf %lf %63[^\n]", &result.device_ms, &result.engine_ms, &result.plan_ms,
+                    &result.first_run_ms, module) != 5)
+        result.failed = text->starts_with("error ") ? text->substr(6) : "it said nothing";
+    result.module = module;
+    return result;
+}
+
+}  // namespace
+
+Result<std::vector<BlockMaskResult>> measure_block_masks() {
+    struct Entry {
+        const char *label, *mask;
+    };
+    constexpr Entry entries[] = {
+        {"causal", "causal()"}, {"window 4096", "sliding_window(4095)"}, {"documents", "causal() && document(doc)"}};
+    std::vector<BlockMaskResult> results;
+    const auto measure = [&](const std::string& label, const std::string& mask, int32_t positions) -> Status {
+        BenchCase c;
+        c.mask = mask;
+        c.shape = {1, 1, 1, positions, positions};
+        auto described = describe(c);
+        if (!described) return described.status();
+        ClassifyOptions options;
+        options.threads = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+        BlockMaskResult result;
+        result.label = label;
+        result.mask = mask;
+        result.positions = positions;
+        std::vector<double> times_ms;
+        for (int i = 0; i < block_mask_runs; i++) {
+            const auto start = Clock::now();
+            auto blocks = create_block_mask(described->mask, c.shape, described->bindings, options);
+            if (!blocks) return blocks.status();
+            times_ms.push_back(ms_since(start));
+            result.bytes = blocks->row_offsets.size() * sizeof(uint32_t) + blocks->runs.size() * sizeof(BlockRun);
+            result.sparsity = blocks->sparsity();
+        }
+        result.timings = summarise(std::move(times_ms));
+        results.push_back(std::move(result));
+        return {};
+    };
+    for (const int32_t positions : {1 << 15, 1 << 18, 1 << 20})
+        for (const auto& [label, mask] : entries)
+            if (Status status = measure(label, mask, positions); !status.ok()) return status;
+    if (Status status = measure("NATTEN 13x13", "natten(512, 512, 13, 13)", 1 << 18); !status.ok()) return status;
+    if (Status status = measure("NATTEN 13x13", "natten(1024, 1024, 13, 13)", 1 << 20); !status.ok()) return status;
+    return results;
+}
+
+std::vector<StartResult> measure_starts(const std::string& device, MakeCompiler make_compiler) {
+    const auto now = Clock::now().time_since_epoch().count();
+    std::error_code ignored;
+    const auto root = std::filesystem::temp_directory_path(ignored) / ("vkattn-bench-start-" + std::to_string(now));
+    std::vector<std::string> masks = {"causal()"};
+    if (make_compiler != nullptr) masks.push_back("causal() && (q - kv) % 7 != 3");  // no hook was built for it
+    std::vector<StartResult> results;
+    for (size_t i = 0; i < masks.size(); i++) {
+        const auto folder = root / std::to_string(i);
+        std::filesystem::create_directories(folder / "driver", ignored);
+        std::filesystem::create_directories(folder / "vkattn", ignored);
+        for (const char* caches : {"cold", "warm"})
+            results.push_back(start_of(device, masks[i], caches, folder, make_compiler));
+    }
+    std::filesystem::remove_all(root, ignored);
+    return results;
+}
+
+}  // namespace vkattn::bench

@@ -1,0 +1,76 @@
+#include "measurement.h"
+
+#include "../cli/command.h"
+
+namespace vkattn::bench {
+namespace {
+
+// Why no peer can take the case at all; each of them reports it.
+std::vector<PeerResult> all_unsupported(std::span<const Peer> peers, const std::string& why) {
+    std::vector<PeerResult> results;
+    for (const Peer& peer : peers) {
+        const bool present = peer.state == PeerState::present;
+        results.push_back({peer.name, present ? "unsupported" : "absent", present ? why : peer.what, {}, 0.0});
+    }
+    return results;
+}
+
+}  // namespace
+
+Result<CaseResult> measure_case(const support::Device& device, Engine& engine, const BenchCase& bench_case,
+                                std::span<const Peer> peers, const Budget& budget) {
+    CaseResult result;
+    result.bench_case = bench_case;
+    auto attention = AttentionCase::describe(bench_case);
+    if (!attention) return attention.status();
+    result.work = (*attention)->work();
+    if (Status status = (*attention)->prepare(device, engine); !status.ok()) return status;
+    result.plan = (*attention)->report();
+    result.plan_ms = (*attention)->plan_ms();
+    result.bind_us = (*attention)->bind_us();
+    if (const double estimate = (*attention)->estimated_ms(); estimate > budget.estimate_ms) {
+        result.skipped = "one run is estimated at " + cli::fixed(estimate, 0) + " ms, --max-ms is " +
+                         cli::fixed(budget.estimate_ms, 0);
+        return result;
+    }
+    auto first = (*attention)->run();  // drivers compile at the first submit
+    if (!first) return first.status();
+    result.first_run_ms = first->wall_ms;
+    result.device_clock = first->device_clock;
+    auto check = (*attention)->check();
+    if (!check) return check.status();
+    result.check = *check;
+    if (!check->ok()) return result;
+
+    std::unique_ptr<PeerFiles> files;
+    std::vector<RunningPeer> running;
+    if (bench_case.peers && !peers.empty()) {
+        auto written = PeerFiles::write(bench_case, **attention);
+        if (written) {
+            files = std::move(*written);
+            running.reserve(peers.size());
+            for (const Peer& peer : peers) running.emplace_back(peer, *files, budget.peer_timeout_ms);
+        } else {
+            result.peers = all_unsupported(peers, written.status().message);
+        }
+    }
+    // A B A B: what else happens on the machine meets all of them.
+    std::vector<double> device_ms, wall_ms, record_us;
+    double spent_ms = 0.0;
+    for (size_t i = 0; i < budget.max_runs && (i < budget.min_runs || spent_ms < budget.run_ms); i++) {
+        auto time = (*attention)->run();
+        if (!time) return time.status();
+        device_ms.push_back(time->ms);
+        wall_ms.push_back(time->wall_ms);
+        record_us.push_back(time->record_us);
+        spent_ms += time->wall_ms;
+        for (RunningPeer& peer : running) spent_ms += peer.run();
+    }
+    result.device = summarise(std::move(device_ms));
+    result.wall = summarise(std::move(wall_ms));
+    result.record_us = summarise(std::move(record_us)).median;
+    for (RunningPeer& peer : running) result.peers.push_back(peer.finish(**attention));
+    return result;
+}
+
+}  // namespace vkattn::bench

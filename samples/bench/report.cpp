@@ -1,0 +1,195 @@
+#include "report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include "../cli/command.h"
+
+namespace vkattn::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no infinity: an unbounded error is the largest double.
+double finite(double value) { return std::isfinite(value) ? value : std::numeric_limits<double>::max(); }
+
+Json json_of(const Timings& t) {
+    return {{"runs", t.runs}, {"ms_median", t.median}, {"ms_min", t.min}, {"ms_spread", t.spread}};
+}
+
+Json json_of(const CaseResult& result, const DeviceLimits& limits) {
+    const BenchCase& c = result.bench_case;
+    const Shape& s = c.shape;
+    Json json = {
+        {"name", name_of(c)},
+        {"group", c.group},
+        {"label", c.label},
+        {"mask", c.mask},
+        {"score", c.score},
+        {"shape", {s.batch, s.q_heads, s.kv_heads, s.q_len, s.kv_len, c.head_dim}},
+        {"type", std::string(to_string(c.type))},
+        {"skipped", nullptr},
+        {"pairs", result.work.pairs},
+        {"blocks_full", result.work.blocks_full},
+        {"blocks_partial", result.work.blocks_partial},
+        {"blocks_total", result.work.blocks_total},
+    };
+    if (!result.skipped.empty()) {
+        json["skipped"] = result.skipped;
+        return json;
+    }
+    json.update(json_of(result.device));
+    const Efficiency e = efficiency_of(result, limits);
+    const Json measured = {
+        {"clock", result.device_clock ? "device" : "host"},
+        {"wall_ms_median", result.wall.median},
+        {"gflops", e.gflops},
+        {"gb_per_s", e.gb_per_s},
+        {"binds", e.binds},
+        {"fraction_of_limit", e.fraction},
+        {"path", result.plan.path},
+        {"skeleton", result.plan.skeleton},
+        {"schedule", result.plan.schedule},
+        {"module", result.plan.module},
+        {"plan_ms", result.plan_ms},
+        {"compile_ms", result.plan.compile_ms},
+        {"first_run_ms", result.first_run_ms},
+        {"bind_us", result.bind_us},
+        {"record_us", result.record_us},
+        {"rows_checked", AttentionCase::checked_rows},
+        {"worst_row_error", finite(result.check.worst)},
+        {"row_error_bound", finite(result.check.bound)},
+        {"correct", result.check.ok()},
+    };
+    json.update(measured);
+    json["peers"] = Json::array();
+    for (const PeerResult& peer : result.peers) {
+        Json one = {{"name", peer.name}, {"state", peer.state}, {"why", peer.why}};
+        if (peer.state == "measured" || peer.state == "wrong") {
+            one.update(json_of(peer.timings));
+            one["worst_row_error"] = finite(peer.worst_row_error);
+        }
+        if (peer.state == "measured") one["ratio"] = ratio_of(result, peer);
+        json["peers"].push_back(std::move(one));
+    }
+    return json;
+}
+
+std::string csv_field(const std::string& text) {
+    if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return quoted + "\"";
+}
+
+}  // namespace
+
+Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits) {
+    Efficiency e;
+    if (result.device.median <= 0.0) return e;
+    e.gflops = result.work.flops / result.device.median * 1e-6;
+    e.gb_per_s = result.work.bytes / result.device.median * 1e-6;
+    // Today's kernels multiply in f32, whatever the tensors are.
+    const double compute = limits.f32_gflops > 0.0 ? e.gflops / limits.f32_gflops : 0.0;
+    const double memory = limits.read_gb_per_s > 0.0 ? e.gb_per_s / limits.read_gb_per_s : 0.0;
+    e.binds = compute >= memory ? "compute" : "memory";
+    e.fraction = std::max(compute, memory);
+    return e;
+}
+
+double ratio_of(const CaseResult& result, const PeerResult& peer) {
+    if (peer.state != "measured" || result.wall.median <= 0.0) return 0.0;
+    return peer.timings.median / result.wall.median;
+}
+
+std::string to_json(const Report& report) {
+    Json json = {
+        {"vkattn", report.version},
+        {"suite", report.suite},
+        {"seconds", report.seconds},
+        {"device", {{"name", report.device}, {"driver", report.driver}, {"software", report.software}}},
+        {"limits",
+         {{"f32_gflops", report.limits.f32_gflops},
+          {"f16_gflops", nullptr},
+          {"read_gb_per_s", report.limits.read_gb_per_s},
+          {"copy_gb_per_s", report.limits.copy_gb_per_s},
+          {"stream_bytes", report.limits.stream_bytes},
+          {"addressing", report.limits.through_addresses ? "address" : "binding"}}},
+        {"peers", Json::array()},
+        {"cases", Json::array()},
+        {"block_masks", Json::array()},
+        {"starts", Json::array()},
+    };
+    if (report.limits.f16_gflops) json["limits"]["f16_gflops"] = *report.limits.f16_gflops;
+    for (const Peer& peer : report.peers)
+        json["peers"].push_back({{"name", peer.name},
+                                 {"state", peer.state == PeerState::present ? "present" : "absent"},
+                                 {"what", peer.what}});
+    for (const CaseResult& result : report.cases) json["cases"].push_back(json_of(result, report.limits));
+    for (const BlockMaskResult& result : report.block_masks) {
+        Json one = {{"label", result.label}, {"mask", result.mask}, {"positions", result.positions}};
+        one.update(json_of(result.timings));
+        one["bytes"] = result.bytes;
+        one["sparsity"] = result.sparsity;
+        json["block_masks"].push_back(std::move(one));
+    }
+    for (const StartResult& start : report.starts) {
+        Json one = {{"mask", start.mask}, {"caches", start.caches}};
+        if (!start.failed.empty()) one["failed"] = start.failed;
+        else
+            one.update({{"device_ms", start.device_ms},
+                        {"engine_ms", start.engine_ms},
+                        {"plan_ms", start.plan_ms},
+                        {"first_run_ms", start.first_run_ms},
+                        {"after_device_ms", start.after_device_ms()},
+                        {"module", start.module}});
+        json["starts"].push_back(std::move(one));
+    }
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string to_csv(const Report& report) {
+    std::string text =
+        "name,group,mask,score,batch,q_heads,kv_heads,q_len,kv_len,head_dim,type,skipped,runs,ms_median,ms_min,"
+        "ms_spread,gflops,gb_per_s,binds,fraction_of_limit,plan_ms,first_run_ms,bind_us,record_us,worst_row_error,"
+        "row_error_bound";
+    for (const Peer& peer : report.peers)
+        text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio");
+    text += "\n";
+    for (const CaseResult& result : report.cases) {
+        const BenchCase& c = result.bench_case;
+        const Shape& s = c.shape;
+        std::vector<std::string> fields = {name_of(c), c.group, c.mask, c.score};
+        for (const int32_t n : {s.batch, s.q_heads, s.kv_heads, s.q_len, s.kv_len, c.head_dim})
+            fields.push_back(std::to_string(n));
+        fields.emplace_back(to_string(c.type));
+        fields.push_back(result.skipped);
+        if (result.skipped.empty()) {
+            const Efficiency e = efficiency_of(result, report.limits);
+            fields.push_back(std::to_string(result.device.runs));
+            for (const double ms : {result.device.median, result.device.min, result.device.spread})
+                fields.push_back(cli::fixed(ms, 4));
+            fields.insert(fields.end(),
+                          {cli::fixed(e.gflops, 2), cli::fixed(e.gb_per_s, 2), e.binds, cli::fixed(e.fraction, 4)});
+            for (const double x : {result.plan_ms, result.first_run_ms, result.bind_us, result.record_us})
+                fields.push_back(cli::fixed(x, 3));
+            fields.push_back(cli::scientific(result.check.worst));
+            fields.push_back(cli::scientific(result.check.bound));
+        } else fields.resize(fields.size() + 14);
+        for (const Peer& peer : report.peers) {
+            const auto found = std::find_if(result.peers.begin(), result.peers.end(),
+                                            [&](const PeerResult& p) { return p.name == peer.name; });
+            const bool measured = found != result.peers.end() && found->state == "measured";
+            fields.push_back(measured ? cli::fixed(found->timings.median, 4) : "");
+            fields.push_back(measured ? cli::fixed(ratio_of(result, *found), 3) : "");
+        }
+        for (size_t i = 0; i < fields.size(); i++) text += (i == 0 ? "" : ",") + csv_field(fields[i]);
+        text += "\n";
+    }
+    return text;
+}
+
+}  // namespace vkattn::bench

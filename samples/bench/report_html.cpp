@@ -1,0 +1,206 @@
+// The page: plots first, then every figure in tables. No script, no link, no font from elsewhere.
+#include <algorithm>
+#include <map>
+
+#include "../cli/command.h"
+#include "report.h"
+#include "svg_plot.h"
+
+namespace vkattn::bench {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string table(const Row& head, const std::vector<Row>& rows) {
+    const auto line = [](const Row& cells, const char* cell) {
+        std::string text = "<tr>";
+        for (const std::string& content : cells)
+            text += std::string("<") + cell + ">" + escaped(content) + "</" + cell + ">";
+        return text + "</tr>\n";
+    };
+    std::string text = "<table>\n" + line(head, "th");
+    for (const Row& row : rows) text += line(row, "td");
+    return text + "</table>\n";
+}
+
+std::string section(const std::string& title, const std::string& words, const std::string& content) {
+    if (content.empty()) return "";
+    return "<h2>" + escaped(title) + "</h2>\n<p>" + escaped(words) + "</p>\n" + content;
+}
+
+std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
+
+// Lines of the group: a label's cases by `x`.
+std::string lines(const Report& report, const char* group, const char* x_title, double (*x)(const BenchCase&)) {
+    std::vector<Series> series;
+    for (const CaseResult& result : report.cases) {
+        if (!result.skipped.empty() || !result.check.ok() || result.bench_case.group != group) continue;
+        const std::string& label = result.bench_case.label;
+        auto found = std::find_if(series.begin(), series.end(), [&](const Series& s) { return s.label == label; });
+        if (found == series.end()) found = series.insert(series.end(), {label, {}});
+        found->points.emplace_back(x(result.bench_case), result.device.median);
+    }
+    for (Series& one : series) std::sort(one.points.begin(), one.points.end());
+    return series.empty() ? "" : line_plot(x_title, "ms (median)", series);
+}
+
+std::string peer_bars(const Report& report) {
+    std::vector<Bar> bars;
+    for (const CaseResult& result : report.cases)
+        for (const PeerResult& peer : result.peers)
+            if (peer.state == "measured")
+                bars.push_back({name_of(result.bench_case) + ": " + peer.name, ratio_of(result, peer),
+                                cli::fixed(ratio_of(result, peer), 2) + " times"});
+    return bar_plot(bars, 1.0);
+}
+
+std::string limit_bars(const Report& report) {
+    std::vector<Bar> bars;
+    for (const CaseResult& result : report.cases) {
+        if (!result.skipped.empty() || !result.check.ok()) continue;
+        const Efficiency e = efficiency_of(result, report.limits);
+        bars.push_back({name_of(result.bench_case), e.fraction, percent(e.fraction) + " of " + e.binds});
+    }
+    return bar_plot(bars, 1.0);
+}
+
+std::string case_table(const Report& report) {
+    std::vector<Row> rows;
+    for (const CaseResult& result : report.cases) {
+        Row row = {name_of(result.bench_case), result.bench_case.mask, result.bench_case.score};
+        if (!result.skipped.empty()) {
+            row.push_back("skipped: " + result.skipped);
+            row.resize(16);
+            rows.push_back(std::move(row));
+            continue;
+        }
+        const Efficiency e = efficiency_of(result, report.limits);
+        for (const double ms : {result.device.median, result.device.min, result.device.spread})
+            row.push_back(cli::fixed(ms, 3));
+        row.push_back(std::to_string(result.device.runs));
+        row.push_back(cli::fixed(e.gflops, 1));
+        row.push_back(cli::fixed(e.gb_per_s, 2));
+        row.push_back(percent(e.fraction) + " of " + e.binds);
+        row.push_back(result.plan.path + ", " + result.plan.skeleton + ", " + result.plan.schedule);
+        row.push_back(cli::fixed(result.plan_ms, 1));
+        row.push_back(cli::fixed(result.first_run_ms, 1));
+        row.push_back(cli::fixed(result.bind_us, 1));
+        row.push_back(cli::fixed(result.record_us, 1));
+        row.push_back(cli::scientific(result.check.worst) + (result.check.ok() ? " within " : " BEYOND ") +
+                      cli::scientific(result.check.bound));
+        rows.push_back(std::move(row));
+    }
+    if (rows.empty()) return "";
+    return table({"case", "mask", "score", "ms median", "ms min", "ms spread", "runs", "GFLOP/s", "GB/s",
+                  "of the limit", "kernel", "plan ms", "first run ms", "bind us", "record us", "worst row error"},
+                 rows);
+}
+
+std::string peer_table(const Report& report) {
+    std::vector<Row> rows;
+    for (const CaseResult& result : report.cases)
+        for (const PeerResult& peer : result.peers) {
+            const bool measured = peer.state == "measured";
+            rows.push_back({name_of(result.bench_case), peer.name,
+                            measured ? cli::fixed(peer.timings.median, 3) : peer.state,
+                            measured ? cli::fixed(peer.timings.min, 3) : peer.why,
+                            measured ? cli::fixed(peer.timings.spread, 3) : "",
+                            measured ? cli::fixed(ratio_of(result, peer), 2) : "",
+                            measured ? cli::scientific(peer.worst_row_error) : ""});
+        }
+    if (rows.empty()) return "";
+    return table({"case", "peer", "ms median", "ms min", "ms spread", "its time over ours", "its worst row error"},
+                 rows);
+}
+
+std::string present_peers(const Report& report) {
+    std::vector<Row> rows;
+    for (const Peer& peer : report.peers)
+        rows.push_back({peer.name, peer.state == PeerState::present ? "present" : "absent", peer.what});
+    return rows.empty() ? "" : table({"peer", "state", "what"}, rows);
+}
+
+std::string block_mask_table(const Report& report) {
+    std::vector<Row> rows;
+    for (const BlockMaskResult& r : report.block_masks)
+        rows.push_back({r.mask, std::to_string(r.positions), cli::fixed(r.timings.median, 2),
+                        cli::fixed(r.timings.min, 2), cli::fixed(r.timings.spread, 2), std::to_string(r.bytes / 1024),
+                        cli::fixed(r.sparsity, 2)});
+    return rows.empty() ? ""
+                        : table({"mask", "positions", "ms median", "ms min", "ms spread", "KiB", "sparse %"}, rows);
+}
+
+std::string start_table(const Report& report) {
+    std::vector<Row> rows;
+    for (const StartResult& s : report.starts) {
+        if (!s.failed.empty()) {
+            rows.push_back({s.mask, s.caches, s.failed, "", "", "", "", ""});
+            continue;
+        }
+        rows.push_back({s.mask, s.caches, cli::fixed(s.device_ms, 1), cli::fixed(s.engine_ms, 1),
+                        cli::fixed(s.plan_ms, 1), cli::fixed(s.first_run_ms, 1), cli::fixed(s.after_device_ms(), 1),
+                        s.module});
+    }
+    return rows.empty() ? ""
+                        : table({"mask", "caches", "device ms", "engine ms", "plan ms", "first run ms",
+                                 "after device ms", "module"},
+                                rows);
+}
+
+std::string limit_table(const Report& report) {
+    const DeviceLimits& l = report.limits;
+    return table({"limit", "measured"},
+                 {{"multiply-add f32, GFLOP/s", cli::fixed(l.f32_gflops, 1)},
+                  {"multiply-add f16, GFLOP/s", l.f16_gflops ? cli::fixed(*l.f16_gflops, 1) : "no shaderFloat16"},
+                  {"streaming read, GB/s", cli::fixed(l.read_gb_per_s, 2)},
+                  {"streaming copy (read + written), GB/s", cli::fixed(l.copy_gb_per_s, 2)}});
+}
+
+}  // namespace
+
+std::string to_html(const Report& report) {
+    std::string page =
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>vkattn-bench: " +
+        escaped(report.device) +
+        "</title>\n<style>body{font-family:sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}"
+        "table{border-collapse:collapse;font-size:12px}th,td{border:1px solid #ccc;padding:2px 6px;text-align:left}"
+        "svg{max-width:100%;height:auto}</style>\n</head>\n<body>\n<h1>vkattn-bench</h1>\n<p>" +
+        escaped(report.device + " (" + report.driver + "), vkattn " + report.version + ", suite " + report.suite +
+                ", " + cli::fixed(report.seconds, 0) + " s") +
+        "</p>\n";
+    page += section(
+        "Limits of the device",
+        "Measured in this run. A case is held against the one that would take longer; arithmetic is that of f32, in "
+        "which today's kernels multiply whatever the tensors are.",
+        limit_table(report));
+    page += section(
+        "Time against length", "8 heads, D 64, f32. Both axes are logarithmic.",
+        lines(report, "length", "queries = keys", [](const BenchCase& c) { return double{1} * c.shape.kv_len; }));
+    page += section("Time against head dimension", "Both axes are logarithmic.",
+                    lines(report, "head dim", "D", [](const BenchCase& c) { return double{1} * c.head_dim; }));
+    page +=
+        section("Decoding", "One query a head, f16, D 128, by today's scalar kernel: there is no decoding kernel yet.",
+                lines(report, "decode", "keys", [](const BenchCase& c) { return double{1} * c.shape.kv_len; }));
+    page += section(
+        "Peers",
+        "The peer's median time over ours, both by the host's clock, turn by turn in one run. Beyond the line ours is "
+        "faster. Each result was checked.",
+        peer_bars(report));
+    page += section("Fraction of the limit that binds",
+                    "Unmasked pairs only: 2 (D + Dv) operations each; q, k, v and o once each.", limit_bars(report));
+    page +=
+        section("All cases", "Spread: distance between the quartiles. Times by the device's clock where it has one.",
+                case_table(report));
+    page += section("Peers, case by case", "", peer_table(report));
+    page += section("Peers on this machine", "", present_peers(report));
+    page +=
+        section("Block masks", "Built by analysis on the host, exact, blocks of 128 x 128.", block_mask_table(report));
+    page += section("Start from nothing",
+                    "Each line a process of its own, 8 heads, L 1024, D 64. Cold: no compiled shader anywhere, the "
+                    "driver's own cache "
+                    "included. Warm: with what the cold start left.",
+                    start_table(report));
+    return page + "</body>\n</html>\n";
+}
+
+}  // namespace vkattn::bench

@@ -1,0 +1,175 @@
+// The parts of vkattn-bench that need no device: rows of the reference, statistics, documents, suites, children, plots.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <set>
+
+#include "bench/bench_case.h"
+#include "bench/child_process.h"
+#include "bench/sampled_rows.h"
+#include "bench/svg_plot.h"
+#include "bench/timings.h"
+
+using namespace vkattn;
+using namespace vkattn::bench;
+
+namespace {
+
+BenchCase small(std::string mask, std::string score, ElementType type) {
+    BenchCase c;
+    c.mask = std::move(mask);
+    c.score = std::move(score);
+    c.shape = {2, 6, 3, 37, 53};
+    c.head_dim = 12;
+    c.type = type;
+    return c;
+}
+
+}  // namespace
+
+TEST_CASE("sampled rows are rows of reference_attention, bit for bit") {
+    for (const ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) {
+        for (const auto& [mask, score] :
+             {std::pair("causal_lower_right() && document(doc)", "alibi()"),
+              std::pair("h != 2 && (b + q + kv) % 3 != 0", "softcap(2)"), std::pair("kv < 5 * q", "score")}) {
+            CAPTURE(mask);
+            const BenchCase c = small(mask, score, type);
+            auto described = describe(c);
+            REQUIRE(described.ok());
+            auto tensors = cli::random_tensors(size_text(c), type);
+            REQUIRE(tensors.ok());
+            const auto rows = sample_rows(c.shape, 40);
+            CHECK(rows.size() == 40);
+            auto sampled = reference_rows(*described, *tensors, rows);
+            REQUIRE(sampled.ok());
+
+            const auto q = cli::widened(tensors->q.bytes, type), k = cli::widened(tensors->k.bytes, type),
+                       v = cli::widened(tensors->v.bytes, type);
+            ReferenceInput input;
+            input.shape = c.shape;
+            input.head_dim = input.value_dim = c.head_dim;
+            input.scale = double{1.0f / std::sqrt(12.0f)};
+            input.q = q.data();
+            input.k = k.data();
+            input.v = v.data();
+            auto whole = reference_attention(described->mask, described->score_mod, described->bindings, input);
+            REQUIRE(whole.ok());
+            std::vector<float> whole_o(whole->o.begin(), whole->o.end()),
+                sampled_o(sampled->o.begin(), sampled->o.end());
+            CHECK(pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
+            whole_o.assign(whole->plain_f32_o.begin(), whole->plain_f32_o.end());
+            sampled_o.assign(sampled->plain_f32_o.begin(), sampled->plain_f32_o.end());
+            CHECK(pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
+            for (size_t i = 0; i < rows.size(); i++) {
+                const auto row = static_cast<size_t>((rows[i].b * 6 + rows[i].h) * 37 + rows[i].q);
+                CHECK(sampled->lse[i] == whole->lse[row]);
+            }
+        }
+    }
+}
+
+TEST_CASE("sampled rows reach the ends, several heads and no row twice") {
+    const Shape shape{2, 8, 2, 1000, 1000};
+    const auto rows = sample_rows(shape, 6);
+    REQUIRE(rows.size() == 6);
+    CHECK((rows.front().b == 0 && rows.front().h == 0 && rows.front().q == 0));
+    CHECK((rows.back().b == 1 && rows.back().h == 7 && rows.back().q == 999));
+    std::set<int32_t> heads, positions;
+    for (const QueryRow& row : rows) {
+        heads.insert(row.b * 8 + row.h);
+        positions.insert(row.q);
+        CHECK((row.q >= 0 && row.q < 1000));
+    }
+    CHECK(heads.size() == 6);
+    CHECK(positions.size() == 6);
+    CHECK(sample_rows({1, 1, 1, 1, 5}, 6).size() == 1);
+    CHECK(sample_rows({1, 3, 1, 1, 5}, 6).size() == 3);
+}
+
+TEST_CASE("timings: median, least, and the distance between the quartiles") {
+    const Timings t = summarise({5.0, 1.0, 2.0, 4.0, 3.0});
+    CHECK(t.runs == 5);
+    CHECK(t.median == 3.0);
+    CHECK(t.min == 1.0);
+    CHECK(t.spread == 2.0);
+    CHECK(summarise({7.0, 9.0}).median == 8.0);
+    CHECK(summarise({}).median == 0.0);
+}
+
+TEST_CASE("documents: ascending, as long as asked, a prefix of any longer one") {
+    const auto ids = lognormal_documents(100000);
+    REQUIRE(ids.size() == 100000);
+    for (size_t i = 1; i < ids.size(); i++) CHECK_MESSAGE((ids[i] == ids[i - 1] || ids[i] == ids[i - 1] + 1), i);
+    const double mean = 100000.0 / (ids.back() + 1);
+    CHECK(mean > 400.0);  // lognormal: exp(ln 512 + 1.1^2 / 2) is 938
+    CHECK(mean < 1900.0);
+    const auto fewer = lognormal_documents(5000);
+    CHECK(std::equal(fewer.begin(), fewer.end(), ids.begin()));
+    CHECK(lognormal_documents(0).empty());
+}
+
+TEST_CASE("suites: every case describes itself and no name comes twice in a group") {
+    for (const char* name : {"quick", "full"}) {
+        std::set<std::string> names;
+        for (const BenchCase& c : suite(name)) {
+            const auto described = describe(c);
+            CHECK_MESSAGE(described.ok(), name_of(c) << ": " << described.status().message);
+            CHECK_MESSAGE(names.insert(c.group + " " + name_of(c)).second, name_of(c));
+        }
+        CHECK(names.size() > 20);
+    }
+}
+
+TEST_CASE("sizes: both forms, and what is wrong with others") {
+    BenchCase c;
+    REQUIRE(parse_size("1x8x1024x64", c).ok());
+    CHECK(c.shape == Shape{1, 8, 8, 1024, 1024});
+    REQUIRE(parse_size("2x8x4x3x77x128", c).ok());
+    CHECK(c.shape == Shape{2, 8, 4, 3, 77});
+    CHECK(size_text(c) == "2x8x4x3x77x128");
+    for (const char* bad :
+         {"", "1x2x3", "1x8x3x4x4x64", "0x8x1024x64", "1x8x1024x577", "1x8x1024xd", "99999x999x99999x64"})
+        CHECK_MESSAGE(parse_size(bad, c).code == Code::invalid_argument, bad);
+}
+
+#ifndef _WIN32
+TEST_CASE("a child answers, ends, crashes, hangs or is not there, and each is said") {
+    auto echo = ChildProcess::start({"sh", "-c", "read line; echo \"$line $MORE\"; exit 3"}, {{"MORE", "and more"}});
+    REQUIRE(echo.ok());
+    REQUIRE(echo->send("hello").ok());
+    auto line = echo->receive(10000.0);
+    REQUIRE(line.ok());
+    CHECK(*line == "hello and more");
+    CHECK(echo->receive(10000.0).status().message == "exit code 3");
+
+    auto crash = ChildProcess::start({"sh", "-c", "kill -SEGV $$"}, {});
+    REQUIRE(crash.ok());
+    CHECK(crash->receive(10000.0).status().message == "ended by signal 11");
+
+    auto hang = ChildProcess::start({"sleep", "1000"}, {});
+    REQUIRE(hang.ok());
+    CHECK(hang->receive(50.0).status().message.find("no answer") == 0);
+
+    auto missing = ChildProcess::start({"/no/such/program"}, {});
+    REQUIRE(missing.ok());
+    CHECK(missing->receive(10000.0).status().message == "it cannot be started");
+
+    CHECK(*in_fresh_process({{"VKATTN_TEST_WORD", "fresh"}},
+                            [] { return std::string(std::getenv("VKATTN_TEST_WORD")); }) == "fresh");
+    CHECK(std::getenv("VKATTN_TEST_WORD") == nullptr);
+    CHECK_FALSE(in_fresh_process({}, []() -> std::string { std::abort(); }).ok());
+}
+#endif
+
+TEST_CASE("plots: what goes in is escaped, and nothing to show is nothing") {
+    CHECK(escaped("a<b>&\"c\"\n") == "a&lt;b&gt;&amp;&quot;c&quot; ");
+    const std::string plot = line_plot("x", "y", {{"<evil>", {{512.0, 1.0}, {1024.0, 4.0}}}});
+    CHECK(plot.find("&lt;evil&gt;") != std::string::npos);
+    CHECK(plot.find("<polyline") != std::string::npos);
+    CHECK(plot.find("nan") == std::string::npos);
+    CHECK(line_plot("x", "y", {}).empty());
+    CHECK(bar_plot({}, 1.0).empty());
+    CHECK(bar_plot({{"label", 2.0, "2 times"}}, 1.0).find("2 times") != std::string::npos);
+}
