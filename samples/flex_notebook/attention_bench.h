@@ -2,11 +2,9 @@
 #pragma once
 
 #include <array>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "examples.h"
@@ -36,7 +34,6 @@ struct Row {
     double gflops = 0.0;  // 2 (D + Dv) a pair that has a weight, whatever the kernel visits
     std::string schedule;
     vkattn::RowErrors check;
-    uint64_t pipelines = 0;  // made for it
 };
 
 struct Outcome {
@@ -60,7 +57,8 @@ class AttentionBench {
     // selector: as --device, "" the best device.
     static vkattn::Result<std::unique_ptr<AttentionBench>> create(std::string_view selector, const Sizes& sizes);
 
-    // The device runs the C++ form; the reference that it is checked with follows the text form.
+    // The device runs the C++ form; the reference that it is checked with follows the text form. All three rows are timed here and
+    // now, so that whatever else the machine does weighs on all of them.
     vkattn::Result<Outcome> measure(const Example& example);
 
     const Sizes& sizes() const { return sizes_; }
@@ -91,7 +89,6 @@ class AttentionBench {
     Sizes sizes_;
     bool device_clock_ = true;
     std::vector<float> q_values_, k_values_, v_values_;
-    std::map<std::pair<int32_t, int32_t>, Row> causal_;  // by q_len, kv_len
     // In the order of dependence: what is below uses what is above.
     std::unique_ptr<vkattn::ShaderCompiler> compiler_;
     std::unique_ptr<vkattn::support::Device> device_;
