@@ -488,3 +488,60 @@ TEST_CASE("attention-gym: an activation instead of softmax, undone from o and ls
     gym::undo_activation(o, lse, none);
     CHECK(o == none);
 }
+
+// The rope term of MLA is no score mod: the page's way, one dot product of longer vectors, against the two terms written out.
+TEST_CASE("attention_gym: MLA's rope term by concatenated vectors with their own value dim") {
+    constexpr int q_len = 5, kv_len = 9, q_heads = 4, latent = 12, rope = 4;
+    constexpr double scale = 0.25, rope_scale = 0.4;
+    Rng rng(11);
+    const auto values = [&](int n) {
+        std::vector<float> all(static_cast<size_t>(n));
+        for (float& x : all) x = static_cast<float>(rng.unit() - 0.5);
+        return all;
+    };
+    const std::vector<float> q = values(q_heads * q_len * latent), q_rope = values(q_heads * q_len * rope);
+    const std::vector<float> kv = values(kv_len * latent), k_rope = values(kv_len * rope);
+
+    const auto joined = [](const std::vector<float>& a, const std::vector<float>& b, int rows, float factor) {
+        std::vector<float> all;
+        for (int row = 0; row < rows; ++row) {
+            all.insert(all.end(), a.begin() + row * latent, a.begin() + (row + 1) * latent);
+            for (int x = 0; x < rope; ++x) all.push_back(factor * b[static_cast<size_t>(row * rope + x)]);
+        }
+        return all;
+    };
+    const std::vector<float> long_q = joined(q, q_rope, q_heads * q_len, static_cast<float>(rope_scale / scale));
+    const std::vector<float> long_k = joined(kv, k_rope, kv_len, 1.0f);
+    ReferenceInput input;
+    input.shape = {1, q_heads, 1, q_len, kv_len};
+    input.head_dim = latent + rope;
+    input.value_dim = latent;
+    input.scale = scale;
+    input.q = long_q.data();
+    input.k = long_k.data();
+    input.v = kv.data();
+    const auto output = reference_attention(causal_lower_right(), ScoreMod(), {}, input);
+    REQUIRE(output.ok());
+
+    const auto dot = [](const std::vector<float>& a, int row_a, const std::vector<float>& b, int row_b, int n) {
+        double sum = 0.0;
+        for (int x = 0; x < n; ++x)
+            sum += double{a[static_cast<size_t>(row_a * n + x)]} * double{b[static_cast<size_t>(row_b * n + x)]};
+        return sum;
+    };
+    for (int row = 0; row < q_heads * q_len; ++row) {
+        double total = 0.0;
+        std::vector<double> wanted(latent, 0.0);
+        for (int key = 0; key <= row % q_len + kv_len - q_len; ++key) {
+            const double score =
+                scale * dot(q, row, kv, key, latent) + rope_scale * dot(q_rope, row, k_rope, key, rope);
+            total += std::exp(score);
+            for (int x = 0; x < latent; ++x)
+                wanted[static_cast<size_t>(x)] += std::exp(score) * double{kv[static_cast<size_t>(key * latent + x)]};
+        }
+        for (int x = 0; x < latent; ++x)
+            CHECK(output->o[static_cast<size_t>(row * latent + x)] ==
+                  doctest::Approx(wanted[static_cast<size_t>(x)] / total).epsilon(1e-5));
+        CHECK(output->lse[static_cast<size_t>(row)] == doctest::Approx(std::log(total)).epsilon(1e-5));
+    }
+}
