@@ -35,8 +35,8 @@ TEST_CASE("sampled rows are rows of reference_attention, bit for bit") {
         for (const auto& [mask, score] :
              {std::pair("causal_lower_right() && document(doc)", "alibi()"),
               std::pair("h != 2 && (b + q + kv) % 3 != 0", "softcap(2)"), std::pair("kv < 5 * q", "score")}) {
-            CAPTURE(mask);
             const BenchCase c = small(mask, score, type);
+            CAPTURE(c.mask);
             auto described = describe(c);
             REQUIRE(described.ok());
             auto tensors = cli::random_tensors(size_text(c), type);
