@@ -27,8 +27,8 @@ std::string first_result(const std::string& selector, const std::string& mask, c
     BenchCase c;
     c.mask = mask;
     c.shape = {1, 8, 8, 1024, 1024};
-    auto attention = AttentionCase::describe(c);
-    if (!attention) return failed(attention.status());
+    auto described = AttentionCase::describe(c);
+    if (!described) return failed(described.status());
 
     auto start = Clock::now();
     auto device = support::Device::create(selector);
@@ -42,12 +42,13 @@ std::string first_result(const std::string& selector, const std::string& mask, c
     auto engine = Engine::create((*device)->host(), options);
     if (!engine) return failed(engine.status());
     const double engine_ms = ms_since(start);
-    if (Status status = (*attention)->prepare(**device, **engine); !status.ok()) return failed(status);
-    auto run = (*attention)->run();
+    const std::unique_ptr<AttentionCase> attention = std::move(*described);  // goes before its device
+    if (Status status = attention->prepare(**device, **engine); !status.ok()) return failed(status);
+    auto run = attention->run();
     if (!run) return failed(run.status());
     char text[256];
-    std::snprintf(text, sizeof text, "%.6f %.6f %.6f %.6f %s", device_ms, engine_ms, (*attention)->plan_ms(),
-                  run->wall_ms, (*attention)->report().module.c_str());
+    std::snprintf(text, sizeof text, "%.6f %.6f %.6f %.6f %s", device_ms, engine_ms, attention->plan_ms(), run->wall_ms,
+                  attention->report().module.c_str());
     return text;
 }
 

@@ -1,6 +1,7 @@
 // vkattn-bench: how fast attention is on this device, against the device's own limits and against others.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <optional>
 
@@ -161,6 +162,19 @@ Status write_files(const Options& options, const Report& report) {
     return {};
 }
 
+// Before minutes are spent: the folders of the files to be written are there.
+Status check_folders(const Options& options) {
+    const std::pair<const char*, const std::string&> files[] = {
+        {"--json", options.json}, {"--csv", options.csv}, {"--html", options.html}};
+    for (const auto& [flag, path] : files) {
+        const auto folder = std::filesystem::path(path).parent_path();
+        std::error_code ignored;
+        if (!folder.empty() && !std::filesystem::is_directory(folder, ignored))
+            return error(Code::io_error, std::string(flag) + ": there is no folder " + folder.string());
+    }
+    return {};
+}
+
 // What a run holds while it measures.
 struct Bench {
     std::shared_ptr<support::Instance> instance;
@@ -193,6 +207,7 @@ Result<Bench> open(const Options& options, MakeCompiler make) {
 int run(const Options& options) {
     auto cases = choose_cases(options);
     if (!cases) return fail(cases.status());
+    if (Status status = check_folders(options); !status.ok()) return fail(status);
     const bool whole = !options.single();
     Report report;
     report.version = VKATTN_BENCH_VERSION;

@@ -9,7 +9,7 @@ struct Budget {
     size_t min_runs = 3, max_runs = 15;
     double run_ms = 400.0;             // no further round once ours and the peers' took that together
     double estimate_ms = 2000.0;       // a case that one run of takes longer, by the plan's estimate, is skipped
-    double peer_timeout_ms = 30000.0;  // for one answer
+    double peer_timeout_ms = 20000.0;  // for one answer
 };
 
 // An error is a failure of the machinery; a wrong result comes back with check.ok() false and without times.

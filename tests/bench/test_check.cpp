@@ -1,0 +1,107 @@
+// What keeps the figures honest: an output that was not computed is found, and so is a peer that computes something else.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "bench/attention_case.h"
+#include "bench/peers.h"
+
+using namespace vkattn;
+using namespace vkattn::bench;
+
+namespace {
+
+struct Prepared {
+    std::unique_ptr<support::Device> device;
+    std::unique_ptr<Engine> engine;
+    std::unique_ptr<AttentionCase> attention;
+};
+
+BenchCase causal_case() {
+    BenchCase c;
+    c.mask = "causal()";  // built ahead of time
+    c.shape = {1, 4, 2, 33, 47};
+    c.head_dim = 16;
+    return c;
+}
+
+Prepared prepare() {
+    Prepared p;
+    auto device = support::Device::create();
+    REQUIRE_MESSAGE(device.ok(), device.status().message);
+    p.device = std::move(*device);
+    auto engine = Engine::create(p.device->host());
+    REQUIRE(engine.ok());
+    p.engine = std::move(*engine);
+    auto attention = AttentionCase::describe(causal_case());
+    REQUIRE(attention.ok());
+    p.attention = std::move(*attention);
+    const Status status = p.attention->prepare(*p.device, *p.engine);
+    REQUIRE_MESSAGE(status.ok(), status.message);
+    return p;
+}
+
+}  // namespace
+
+TEST_CASE("the check fails before the first run and passes after it") {
+    const Prepared p = prepare();
+    auto before = p.attention->check();
+    REQUIRE(before.ok());
+    CHECK_FALSE(before->ok());
+    const auto time = p.attention->run();
+    REQUIRE(time.ok());
+    CHECK(time->ms > 0.0);
+    CHECK(time->wall_ms > 0.0);
+    auto after = p.attention->check();
+    REQUIRE(after.ok());
+    CHECK(after->ok());
+}
+
+TEST_CASE("work: pairs, operations, and only those keys that are read") {
+    BenchCase c = causal_case();
+    c.shape = {2, 4, 2, 128, 1024};  // the last 128 queries of nothing: causal reads the first 128 keys only
+    auto attention = AttentionCase::describe(c);
+    REQUIRE(attention.ok());
+    const Work& work = (*attention)->work();
+    CHECK(work.pairs == int64_t{2} * 4 * 128 * 129 / 2);
+    CHECK(work.flops == 4.0 * 16 * static_cast<double>(work.pairs));
+    const double q_rows = 2.0 * 4 * 128, k_rows = 2.0 * 2 * 128;
+    CHECK(work.bytes == (2 * q_rows + 2 * k_rows) * 16 * sizeof(float));
+    CHECK(work.blocks_total == 8);
+    CHECK(work.blocks_partial == 1);
+}
+
+#ifndef _WIN32
+TEST_CASE("peers that lie, crash, stay silent or cannot: each is told from one that is measured") {
+    const Prepared p = prepare();
+    REQUIRE(p.attention->run().ok());
+    auto files = PeerFiles::write(causal_case(), *p.attention);
+    REQUIRE(files.ok());
+    const std::filesystem::path folder = (*files)->folder();
+    const auto result_of = [&](const std::string& script) {
+        Peer peer;
+        peer.name = "script";
+        peer.backend = "none";
+        peer.state = PeerState::present;
+        peer.command = {"sh", "-c", script, "peer"};  // then $1 is the back end, $2 the folder
+        RunningPeer running(peer, **files, 2000.0);
+        running.run();
+        return running.finish(*p.attention);
+    };
+    // o as large as it should be, and all zero
+    const PeerResult zero =
+        result_of("echo ready; read x; echo ms 5.5; read x; head -c 8448 /dev/zero >\"$2/o.bin\"; echo done");
+    CHECK(zero.state == "wrong");
+    CHECK(zero.timings.median == 5.5);
+    CHECK(result_of("echo ready; read x; echo ms 5; read x; echo >\"$2/o.bin\"; echo done").state == "failed");
+    CHECK(result_of("echo ready; read x; echo ms -1").state == "failed");
+    CHECK(result_of("echo ready; kill -9 $$").state == "failed");
+    CHECK(result_of("exit 4").why == "exit code 4");
+    const PeerResult cannot = result_of("echo unsupported no such type");
+    CHECK(cannot.state == "unsupported");
+    CHECK(cannot.why == "no such type");
+    CHECK(std::filesystem::exists(folder / "q.bin"));
+    files->reset();
+    CHECK_FALSE(std::filesystem::exists(folder));
+}
+#endif
