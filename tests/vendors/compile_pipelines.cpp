@@ -251,7 +251,7 @@ class Vendor {
         const Statistics& s = p.statistics;
         uint64_t spills = max_spills, scratch_bytes = max_scratch_bytes;
         for (const KnownExcess& known : known_excesses) {
-            if (known.device != key_ || known.dim != std::max(c.head_dim, c.value_dim)) continue;
+            if (known.device != key_ || (known.dim != 0 && known.dim != std::max(c.head_dim, c.value_dim))) continue;
             if (s.spills.value_or(0) <= max_spills && s.scratch_bytes.value_or(0) <= max_scratch_bytes) continue;
             met_.insert(&known);
             spills = known.max_spills;
