@@ -203,6 +203,7 @@ class Vendor {
             if (known.device != key_) continue;
             INFO("known_excesses in tests/vendors/budgets.h: " << std::string(known.device) << ", dim " << known.dim);
             CHECK_MESSAGE(met_.count(&known) == 1, "within budget now: delete the entry");
+            std::printf("over budget, known: dim %d: %s\n", known.dim, std::string(known.reason).c_str());
         }
     }
 
@@ -283,6 +284,6 @@ TEST_CASE("every pipeline of the table of problems compiles within budget, and t
         return;
     }
     for (const AttentionCase& c : table_of_problems()) vendor.run(c);
-    vendor.check_known();
+    if (environment("VKATTN_VENDORS_TRY").empty()) vendor.check_known();
     vendor.write();
 }
