@@ -39,7 +39,7 @@ usage() {
 usage: tests/vendors.sh [--quick] [--device KEY]... [--replay 'CASE'] [--try 'NAME=N ...'] [--docs] [--list] [--help]
 
 Compiles every pipeline of a table of problems for a table of devices and holds them against tests/vendors/budgets.h.
-Results: build/vendors/pipelines.csv and .html; the logs lie beside them.
+Results: build/vendors/pipelines.csv and .html, the logs beside them (with --replay or --try: build/vendors/try/).
 
   --quick          one device per compiler back end
   --device KEY     only this device (repeatable); --list prints the keys
@@ -113,18 +113,19 @@ program=build/libexec/vkattn-test-vendors
 
 # ---- the devices ---------------------------------------------------------------------------------------------------
 
-out=$PWD/build/vendors
-mkdir -p "$out/modules" "$out/run"
+made=$PWD/build/vendors out=$PWD/build/vendors
+[[ -z $tried$replay ]] || out=$made/try # beside the whole table's results, not over them
+mkdir -p "$made/modules" "$made/run" "$out"
 
 # What no package has: tests/vendors/pretend_NAME.cpp, built with the kernel interface's headers out of libdrm-dev.
 make_pretended() {
-  local include=/usr/include library=$out/libpretend_$1.so source=tests/vendors/pretend_$1.cpp
+  local include=/usr/include library=$made/libpretend_$1.so source=tests/vendors/pretend_$1.cpp
   [[ $library -ot $source ]] || return 0
   if [[ ! -e $include/libdrm/i915_drm.h ]]; then
-    include=$out/libdrm/usr/include
+    include=$made/libdrm/usr/include
     if [[ ! -e $include/libdrm/i915_drm.h ]]; then
-      mkdir -p "$out/libdrm"
-      (cd "$out/libdrm" && apt-get -qq download libdrm-dev && dpkg-deb -x libdrm-dev*.deb .) >/dev/null 2>&1 || return 1
+      mkdir -p "$made/libdrm"
+      (cd "$made/libdrm" && apt-get -qq download libdrm-dev && dpkg-deb -x libdrm-dev*.deb .) >/dev/null 2>&1 || return 1
     fi
   fi
   "${CXX:-c++}" -std=c++20 -O1 -Wall -Wextra -Werror -shared -fPIC -isystem "$include" -isystem "$include/libdrm" "$source" -o "$library"
@@ -140,12 +141,12 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   rm -f "$out/$key.csv" "$out/$key.device"
   local preload icd=$drivers/${driver}_icd.json
   case $shim in
-    intel) preload=$out/libpretend_intel.so ;;
-    newer_nvidia) preload=$out/libpretend_newer_nvidia.so:$shims/libnouveau_noop_drm_shim.so ;;
+    intel) preload=$made/libpretend_intel.so ;;
+    newer_nvidia) preload=$made/libpretend_newer_nvidia.so:$shims/libnouveau_noop_drm_shim.so ;;
     *) preload=$shims/lib${shim}_noop_drm_shim.so ;;
   esac
   [[ -e ${preload%%:*} && -e ${preload##*:} && -e $icd ]] || { echo "no $driver driver or no shim for it" >"$log"; return 77; }
-  local environment=(MESA_SHADER_CACHE_DISABLE=true NODEVICE_SELECT=1 XDG_RUNTIME_DIR="$out/run"
+  local environment=(MESA_SHADER_CACHE_DISABLE=true NODEVICE_SELECT=1 XDG_RUNTIME_DIR="$made/run"
     VKATTN_PRELOAD="$preload" VK_DRIVER_FILES="$icd" NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1)
   # shellcheck disable=SC2206 # one word a variable
   environment+=($choice)
@@ -153,7 +154,7 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
     return 77
   fi
   env "${environment[@]}" VKATTN_TEST_DEVICE="$name" VKATTN_VENDORS_KEY="$key" VKATTN_VENDORS_OUT="$out" \
-    VKATTN_VENDORS_CACHE="$out/modules" ${replay:+VKATTN_REPLAY="$replay"} \
+    VKATTN_VENDORS_CACHE="$made/modules" ${replay:+VKATTN_REPLAY="$replay"} \
     ${tried:+VKATTN_VENDORS_TRY="$tried"} \
     timeout 600 "$launcher" "$program" >"$log" 2>&1 && return 0
   local status=$?
@@ -191,5 +192,5 @@ if [[ $docs == yes ]]; then
   kinds=$(for device in "${devices[@]}"; do echo "$(field "$device" 1)|$(field "$device" 2)"; done)
   awk -f tests/vendors/devices_page.awk -v kinds="$kinds" -v missing="${missing[*]}" "${tables[@]/%.csv/.device}" "${tables[@]}" >docs/devices.md
 fi
-say "$passed of ${#selected[@]} devices passed, ${#missing[@]} skipped, in $((SECONDS - start)) s; build/vendors/pipelines.csv, pipelines.html"
-((${#failed[@]} == 0)) || { say "FAILED: ${failed[*]} (logs: build/vendors/<device>.log)"; exit 1; }
+say "$passed of ${#selected[@]} devices passed, ${#missing[@]} skipped, in $((SECONDS - start)) s; ${out#"$PWD/"}/pipelines.csv, pipelines.html"
+((${#failed[@]} == 0)) || { say "FAILED: ${failed[*]} (logs: ${out#"$PWD/"}/<device>.log)"; exit 1; }

@@ -203,6 +203,7 @@ class Vendor {
             if (known.device != key_) continue;
             INFO("known_excesses in tests/vendors/budgets.h: " << std::string(known.device) << ", dim " << known.dim);
             CHECK_MESSAGE(met_.count(&known) == 1, "within budget now: delete the entry");
+            std::printf("over budget, known: dim %d: %s\n", known.dim, std::string(known.reason).c_str());
         }
     }
 
@@ -251,7 +252,7 @@ class Vendor {
         const Statistics& s = p.statistics;
         uint64_t spills = max_spills, scratch_bytes = max_scratch_bytes;
         for (const KnownExcess& known : known_excesses) {
-            if (known.device != key_ || known.dim != std::max(c.head_dim, c.value_dim)) continue;
+            if (known.device != key_ || (known.dim != 0 && known.dim != std::max(c.head_dim, c.value_dim))) continue;
             if (s.spills.value_or(0) <= max_spills && s.scratch_bytes.value_or(0) <= max_scratch_bytes) continue;
             met_.insert(&known);
             spills = known.max_spills;
@@ -283,6 +284,6 @@ TEST_CASE("every pipeline of the table of problems compiles within budget, and t
         return;
     }
     for (const AttentionCase& c : table_of_problems()) vendor.run(c);
-    vendor.check_known();
+    if (environment("VKATTN_VENDORS_TRY").empty()) vendor.check_known();
     vendor.write();
 }
