@@ -286,4 +286,13 @@ Result<DeviceLimits> measure_limits(const Device& device, double budget_ms) {
     return limits;
 }
 
+DeviceLimits best_of(const DeviceLimits& a, const DeviceLimits& b) {
+    DeviceLimits best = a;
+    best.f32_gflops = std::max(a.f32_gflops, b.f32_gflops);
+    if (a.f16_gflops && b.f16_gflops) best.f16_gflops = std::max(*a.f16_gflops, *b.f16_gflops);
+    best.read_gb_per_s = std::max(a.read_gb_per_s, b.read_gb_per_s);
+    best.copy_gb_per_s = std::max(a.copy_gb_per_s, b.copy_gb_per_s);
+    return best;
+}
+
 }  // namespace vkattn::bench

@@ -20,4 +20,7 @@ struct DeviceLimits {
 // The best of several passes, as a limit has to be. `budget_ms` for each of the kernels.
 Result<DeviceLimits> measure_limits(const support::Device& device, double budget_ms);
 
+// A limit is the most that was ever seen: on a machine that others use, too, one measurement may be too low.
+DeviceLimits best_of(const DeviceLimits& a, const DeviceLimits& b);
+
 }  // namespace vkattn::bench
