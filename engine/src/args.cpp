@@ -320,6 +320,15 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         }
     }
 
+    if (info.block_mask != nullptr && problem.schedule == Schedule::list &&
+        problem.list_encoding == ListEncoding::indices)
+        return error(Code::invalid_argument, "ArgsInfo::block_mask is for ListEncoding::runs, this plan reads indices: "
+                                             "give ArgsInfo::padded_blocks (to_padded(block_mask)), or neither where "
+                                             "the device makes the lists");
+    if (info.padded_blocks != nullptr &&
+        (problem.schedule != Schedule::list || problem.list_encoding != ListEncoding::indices))
+        return error(Code::invalid_argument, "ArgsInfo::padded_blocks needs a plan with the list schedule and "
+                                             "ListEncoding::indices (Problem::list_encoding)");
     if (problem.schedule == Schedule::list) {
         const Status status = problem.list_encoding == ListEncoding::runs
                                   ? place_runs(*args, info, mask_values, next_word)

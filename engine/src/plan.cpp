@@ -218,6 +218,9 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     auto choice = choose(engine->capabilities, problem, plan->hook);
     if (!choice) return choice.status();
     problem.schedule = choice->schedule;
+    if (problem.build_lists && problem.schedule != Schedule::list)
+        return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
+                                                 std::string(to_string(problem.schedule)));
     problem.addressing = choice->addressing;
     problem.skeleton = choice->skeleton;
     problem.path = Path::scalar;

@@ -100,6 +100,17 @@ TEST_CASE("lists made by the device equal the host's, entry for entry, and from 
         }
 }
 
+TEST_CASE("lists of no queries and of no keys, and a single pair") {
+    for (AttentionCase c : cases("causal"))
+        for (const auto& [q_len, kv_len] : {std::pair{0, 5}, std::pair{5, 0}, std::pair{1, 1}}) {
+            c.shape = {2, 2, 1, q_len, kv_len};
+            const Inputs inputs = make_inputs(c);
+            RunOptions options;
+            options.build_lists = true;
+            check_result(c, inputs, run(c, inputs, options), options);
+        }
+}
+
 TEST_CASE("lists are made again from tables that have changed on the device") {
     for (const AttentionCase& c : cases("documents_shuffled")) {
         const Inputs before = make_inputs(c);
@@ -238,6 +249,21 @@ TEST_CASE("what does not fit is refused with what would") {
     blocks.num_blocks = {1};
     blocks.indices = {0};
     CHECK(plan->make_args(info).ok());
+    vkattn::ArgsInfo runs = info;
+    runs.padded_blocks = nullptr;
+    vkattn::BlockMask list;
+    runs.block_mask = &list;
+    CHECK(plan->make_args(runs).status().message.find("padded_blocks") != std::string::npos);
+    problem.list_encoding = ListEncoding::runs;
+    const auto runs_plan = shared_engine().plan(problem);
+    REQUIRE(runs_plan.ok());
+    CHECK(runs_plan->make_args(info).status().message.find("ListEncoding::indices") != std::string::npos);
+    problem.list_encoding = ListEncoding::indices;
+    problem.build_lists = true;
+    problem.schedule = Schedule::dense;
+    const auto dense = shared_engine().plan(problem);
+    REQUIRE_FALSE(dense.ok());
+    CHECK(dense.status().message.find("list schedule") != std::string::npos);
     blocks.rows = 0;
     CHECK(plan->make_args(info).status().message.find("block rows") != std::string::npos);
 }

@@ -213,9 +213,12 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
     if (options.o) info.o = options.o->at.strides;
     info.block_mask_covers = options.list_covers;
     std::optional<vkattn::PaddedBlocks> padded;
-    if (inputs.list && c.encoding == vkattn::ListEncoding::indices && !options.build_lists) {
-        info.padded_blocks = options.padded_blocks;
-        if (info.padded_blocks == nullptr) info.padded_blocks = &padded.emplace(*to_padded(*inputs.list));
+    if (inputs.list && c.encoding == vkattn::ListEncoding::indices) {
+        info.block_mask = nullptr;
+        if (!options.build_lists) {
+            info.padded_blocks = options.padded_blocks;
+            if (info.padded_blocks == nullptr) info.padded_blocks = &padded.emplace(*to_padded(*inputs.list));
+        }
     }
     auto args = plan_->make_args(info);
     if (!args) {
