@@ -81,24 +81,31 @@ double row_size(const AttentionF64& reference, size_t row, double overall) {
     return largest_finite(&reference.o[row * dv], dv) + 0.02 * overall;
 }
 
-// The yardstick's largest row error.
-double worst_plain_error(const AttentionF64& reference, SumOrder order, double overall) {
+// Row errors of one computation: the largest, and the mean of those that are defined.
+struct RowErrors {
+    double worst = 0.0, mean = 0.0;
+};
+
+RowErrors plain_errors(const AttentionF64& reference, SumOrder order, double overall) {
     const size_t dv = static_cast<size_t>(reference.value_dim), rows = reference.lse.size();
     const auto q_len = static_cast<size_t>(reference.q_len), heads = static_cast<size_t>(reference.q_heads);
     std::vector<float> scores(static_cast<size_t>(reference.kv_len)), plain(dv);
-    double worst = 0.0;
+    RowErrors errors;
     for (size_t row = 0; row < rows; row++) {
         const double size = row_size(reference, row, overall);
         if (size == 0.0) continue;
         plain_f32_row(reference, order, static_cast<int>(row / q_len / heads), static_cast<int>(row / q_len % heads),
                       static_cast<int>(row % q_len), scores, plain);
+        double error = 0.0;
         for (size_t x = 0; x < dv; x++) {
             const double wanted = reference.o[row * dv + x];
             if (std::isfinite(plain[x]) && std::isfinite(wanted))
-                worst = std::max(worst, std::fabs(static_cast<double>(plain[x]) - wanted) / size);
+                error = std::max(error, std::fabs(static_cast<double>(plain[x]) - wanted) / size);
         }
+        errors.worst = std::max(errors.worst, error);
+        errors.mean += error / static_cast<double>(rows);
     }
-    return worst;
+    return errors;
 }
 
 // Same kind of value: NaN, the same infinity, or finite.
@@ -128,12 +135,13 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
     REQUIRE(result.o.at.size() == rows * dv);
     const double overall = largest_finite(reference.o.data(), reference.o.size());
 
-    double worst = 0.0, worst_lse = 0.0;
+    double worst = 0.0, mean = 0.0, worst_lse = 0.0;
     size_t worst_row = 0, worst_lse_row = 0;
     for (size_t row = 0; row < rows; row++) {
         const double* wanted = &reference.o[row * dv];
         const float* got = &result.o.at[row * dv];
         const double size = row_size(reference, row, overall);
+        double row_error = 0.0;
         for (size_t x = 0; x < dv; x++) {
             if (!same_kind(static_cast<double>(got[x]), wanted[x])) {
                 FAIL_CHECK(at_text(c, row) << " x=" << x << ": o is " << got[x] << ", should be " << wanted[x]);
@@ -141,12 +149,13 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
             }
             if (!std::isfinite(wanted[x])) continue;
             const double off = std::fabs(static_cast<double>(got[x]) - wanted[x]);
-            const double error = off == 0.0 ? 0.0 : off / size;
-            if (error > worst) {
-                worst = error;
-                worst_row = row;
-            }
+            row_error = std::max(row_error, off == 0.0 ? 0.0 : off / size);
         }
+        if (row_error > worst) {
+            worst = row_error;
+            worst_row = row;
+        }
+        mean += row_error / static_cast<double>(rows);
         if (!options.write_lse) continue;
         const double lse = static_cast<double>(result.lse[row]), wanted_lse = reference.lse[row];
         if (!same_kind(lse, wanted_lse)) {
@@ -161,13 +170,20 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
             worst_lse_row = row;
         }
     }
-    // The largest of few errors is a matter of luck (with Dv 1 it varies by 4 from seed to seed, for kernel and yardstick alike): where
-    // the first order of sums makes the yardstick luckier than the kernel, the others count, too.
-    double bound = 0.0;
-    for (const SumOrder order : {SumOrder{}, SumOrder{true, false}, SumOrder{false, true}, SumOrder{true, true}}) {
-        if (worst <= bound) break;
-        bound = std::max(bound, 2.0 * worst_plain_error(reference, order, overall) + ulp_at_one(c.o_type));
+    const double ulp = ulp_at_one(c.o_type);
+    const RowErrors plain = plain_errors(reference, SumOrder{}, overall);
+    // Over many rows the kernel is as exact as the yardstick: within a sixth on lavapipe, and the output's rounding.
+    if (rows >= 256) {
+        const double mean_bound = 1.5 * plain.mean + (c.o_type == vkattn::ElementType::f32 ? 0.0 : ulp);
+        if (mean > mean_bound)
+            FAIL_CHECK(at_text(c, worst_row)
+                       << ": the mean row error " << mean << " is above the bound " << mean_bound);
     }
+    // The largest one is a matter of luck (with Dv 1 it varies by 4 from seed to seed, for kernel and yardstick alike): where the first
+    // order of sums makes the yardstick luckier than the kernel, the others count, too.
+    double bound = 2.0 * plain.worst + ulp;
+    for (const SumOrder order : {SumOrder{true, false}, SumOrder{false, true}, SumOrder{true, true}})
+        if (worst > bound) bound = std::max(bound, 2.0 * plain_errors(reference, order, overall).worst + ulp);
     if (worst > bound) FAIL_CHECK(at_text(c, worst_row) << ": row error " << worst << " is above the bound " << bound);
     if (worst_lse > 4e-6) FAIL_CHECK(at_text(c, worst_lse_row) << ": lse is off by " << worst_lse << " of 1 + |lse|");
 }
