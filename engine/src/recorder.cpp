@@ -240,7 +240,8 @@ class Recorder {
         return static_cast<uint64_t>(fit);
     }
 
-    // The same for blocks that are classified: a pair takes about as long as 64 operations of attention.
+    // The same for blocks that are classified. A pair counts as 64 operations of attention: a guess on the safe side, on which
+    // nothing but the size of dispatches depends.
     static uint64_t blocks_per_dispatch(const PlanImpl& plan) {
         const Problem& p = plan.problem;
         const double block_ms = 64.0 * p.block_q * p.block_kv / plan.gflops_estimate * 1e-6;
@@ -248,7 +249,7 @@ class Recorder {
                                                 static_cast<double>(plan.engine->capabilities.max_workgroups)));
     }
 
-    // The same for rows of k and v: an element takes about as long to copy as 64 operations of attention (ledger T1).
+    // The same for rows of k and v, an element as 64 operations.
     static uint64_t widen_rows_per_dispatch(const PlanImpl& plan) {
         const Problem& p = plan.problem;
         const double group_ms = 64.0 * (p.head_dim + p.value_dim) * plan.widen_rows / plan.gflops_estimate * 1e-6;

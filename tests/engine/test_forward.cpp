@@ -159,6 +159,24 @@ TEST_CASE("forward: what plan() chooses by itself") {
     }
 }
 
+TEST_CASE("forward: widened keys and values where there are none, one, or more than there is room for in a group") {
+    for (Skeleton skeleton : skeletons)
+        for (Addressing addressing : addressings)
+            for (const auto& [q_len, kv_len] : {std::pair{0, 7}, std::pair{7, 0}, std::pair{1, 1}, std::pair{67, 3}}) {
+                AttentionCase c;
+                c.skeleton = skeleton;
+                c.addressing = offered(addressing);
+                c.widen = Widen::on;
+                c.k_type = f16;
+                c.v_type = bf16;
+                c.layout = Layout::odd;
+                c.head_dim = 5;
+                c.value_dim = 3;
+                c.shape = {2, 3, 1, q_len, kv_len};
+                run_and_check(c);
+            }
+}
+
 TEST_CASE("forward: one or few queries, whose heads share tiles as they share keys") {
     uint64_t seed = 1;
     for (const Heads group : {Heads{2, 2, 1}, {1, 6, 2}, {1, 12, 3}, {2, 8, 1}, {1, 5, 1}, {3, 32, 2}})
