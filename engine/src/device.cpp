@@ -70,7 +70,9 @@ Result<std::vector<DeviceInfo>> list_devices(VkInstance instance, PFN_vkGetInsta
         info.type = basic.deviceType;
         info.api_version = basic.apiVersion;
         info.vendor_id = basic.vendorID;
+        info.device_id = basic.deviceID;
         info.driver_id = driver.driverID;
+        info.driver_version = basic.driverVersion;
         info.driver = std::string(driver.driverName);
         if (driver.driverInfo[0] != '\0') info.driver += std::string(" ") + driver.driverInfo;
         if (info.driver.empty()) info.driver = "driver version " + std::to_string(basic.driverVersion);
@@ -167,6 +169,12 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     } else if (float_controls_known) {
         subgroup.pNext = &float_controls;
     }
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes{};
+    sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
+    if (subgroup_size_known) {
+        sizes.pNext = properties.pNext;
+        properties.pNext = &sizes;
+    }
     functions->vkGetPhysicalDeviceProperties2(physical_device, &properties);
 
     // Quirk, Mesa 26.1: with 16 lanes (LP_NATIVE_VECTOR_WIDTH=512) lavapipe's compiler overruns its own stack on our kernels'
@@ -186,6 +194,12 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     else
         wanted.reasons.push_back(
             "full subgroups cannot be required (computeFullSubgroups): rows are reduced through shared memory");
+    wanted.features.required_subgroup_size = wanted.features.subgroup_size_control &&
+                                             subgroup_size.subgroupSizeControl == VK_TRUE &&
+                                             (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    if (wanted.features.subgroup_size_control && !wanted.features.required_subgroup_size)
+        wanted.reasons.push_back("no subgroup size can be required of compute shaders (subgroupSizeControl, "
+                                 "requiredSubgroupSizeStages): the driver chooses it");
 
     const VkSubgroupFeatureFlags needed =
         VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
@@ -214,6 +228,7 @@ FeatureChain::FeatureChain(const Features& features) {
     if (features.subgroup_size_control) {
         subgroup_size_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
         subgroup_size_.computeFullSubgroups = VK_TRUE;
+        subgroup_size_.subgroupSizeControl = features.required_subgroup_size ? VK_TRUE : VK_FALSE;
         *tail = &subgroup_size_;
     }
 }

@@ -58,6 +58,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     VkPhysicalDeviceSubgroupProperties subgroup{};
     subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
     subgroup.pNext = &id;
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes{};
+    sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
+    if (offered->features.required_subgroup_size) id.pNext = &sizes;
     VkPhysicalDeviceProperties2 properties{};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties.pNext = &subgroup;
@@ -69,11 +72,18 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.features.buffer_device_address = host.enabled.buffer_device_address && offered->features.buffer_device_address &&
                                        impl->functions.vkGetBufferDeviceAddress != nullptr;
     c.features.subgroup_size_control = host.enabled.subgroup_size_control && offered->features.subgroup_size_control;
+    c.features.required_subgroup_size = host.enabled.required_subgroup_size && c.features.subgroup_size_control &&
+                                        offered->features.required_subgroup_size;
     c.features.scalar_subgroup = offered->features.scalar_subgroup;
     c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
     c.features.debug_utils = host.enabled.debug_utils;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
+    if (c.features.required_subgroup_size) {
+        c.min_subgroup_size = sizes.minSubgroupSize;
+        c.max_subgroup_size = sizes.maxSubgroupSize;
+        c.max_workgroup_subgroups = sizes.maxComputeWorkgroupSubgroups;
+    }
     c.max_shared_bytes = lowered(limits.maxComputeSharedMemorySize, options.limits.max_shared_bytes);
     c.max_invocations = lowered(std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]),
                                 options.limits.max_invocations);
@@ -93,7 +103,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" +
                   std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
                   std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") +
-                  (c.features.subgroup_size_control ? "f" : "");
+                  (c.features.subgroup_size_control ? "f" : "") + (c.features.required_subgroup_size ? "r" : "");
 
     impl->host = host;  // from here on the destructor has something to destroy
     if (Status status = impl->create_layouts(); !status.ok()) return status;

@@ -119,6 +119,10 @@ Result<VkPipeline> EngineImpl::pipeline(const Variant& variant, const EmittedHoo
     info.stage.module = *module;
     info.stage.pName = "main";
     info.stage.pSpecializationInfo = &specialization;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+    subgroup.requiredSubgroupSize = variant.subgroup_size;
+    if (variant.subgroup_size != 0) info.stage.pNext = &subgroup;
     if (variant.full_subgroups) info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
     info.layout = pipeline_layout;
     VkPipeline pipeline = VK_NULL_HANDLE;

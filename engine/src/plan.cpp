@@ -114,6 +114,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.hook_hash = hook.hash;
 
     variant.full_subgroups = choice.subgroup_reduce && choice.skeleton == Skeleton::tiles;
+    variant.subgroup_size = choice.subgroup_size;
 
     const uint32_t schedule = choice.schedule == Schedule::dense               ? SCHEDULE_DENSE
                               : choice.schedule == Schedule::interval          ? SCHEDULE_INTERVAL
@@ -256,6 +257,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->heads_per_tile = choice->heads_per_tile;
     report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
                                                                              : choice->threads_x * choice->micro_cols);
+    report.subgroup_size = choice->subgroup_size;
     report.tables_bytes = plan->tables_capacity_bytes;
     report.workspace_bytes = choice->widen ? plan->wide.end() : work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "device_class.h"
+
 namespace vkattn {
 namespace {
 
@@ -116,16 +118,26 @@ uint64_t tiles_shared_bytes(const Problem& problem, const Choice& choice) {
     return 16 * std::max(scores, weights) + 20 + (choice.subgroup_reduce ? 0 : 4 * rows * choice.threads_x);
 }
 
-// Tiles skeleton (ledger T2): sizes that fit 16 KiB and 128 invocations, by the larger of D and Dv.
+// Tiles skeleton (ledger T2): sizes that fit 16 KiB and 128 invocations, by the device's class and the larger of D and Dv.
 Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const int32_t dim = std::max(problem.head_dim, problem.value_dim);
     choice.workgroup_size = std::min(128u, std::bit_floor(capabilities.max_invocations));
     choice.threads_x = 8;
-    choice.micro_cols = 4;
-    choice.micro_rows = dim <= 64 ? 4 : dim <= 256 ? 2 : 1;
+    const DeviceClass& device_class = device_class_of(capabilities.device);
+    const MicroTile& micro_tile = micro_tile_of(device_class, dim);
+    choice.micro_cols = micro_tile.cols;
+    choice.micro_rows = micro_tile.rows;
     choice.step_keys = dim > 256 ? 4 : 8;
+    // Rows are reduced within full subgroups, of which the workgroup must be made up. Without them the driver is free to
+    // compile for as few invocations a subgroup as the registers want.
+    choice.subgroup_size = required_subgroup_size(device_class, capabilities, choice.workgroup_size);
+    const uint32_t subgroup = choice.subgroup_size != 0 ? choice.subgroup_size : capabilities.subgroup_size;
     choice.subgroup_reduce = capabilities.features.scalar_subgroup && capabilities.features.subgroup_size_control &&
-                             capabilities.subgroup_size >= choice.threads_x;
+                             subgroup >= choice.threads_x && choice.workgroup_size % subgroup == 0;
+    if (!choice.subgroup_reduce) choice.subgroup_size = 0;
+    if (choice.subgroup_size != 0)
+        choice.why += "subgroups of " + std::to_string(choice.subgroup_size) + ": the least of " +
+                      std::string(device_class.name) + " has the most registers an invocation; ";
     choice.gflops_estimate = !capabilities.software ? 500.0 : is_lavapipe(capabilities) ? 5.0 : 0.1;
     auto fits = [&] {
         choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;

@@ -11,6 +11,7 @@ struct Choice {
     Addressing addressing = Addressing::binding;
     bool subgroup_reduce = false;
     bool widen = false;
+    uint32_t subgroup_size = 0;  // required of the pipeline; 0: the driver chooses
     uint32_t workgroup_size = 64;
     uint32_t tile_rows = 64;
     uint32_t heads_per_tile = 1;

@@ -35,6 +35,7 @@ struct ModuleKey {
 struct Variant {
     ModuleKey module;
     bool full_subgroups = false;  // required of the pipeline: invocations are numbered by subgroup
+    uint32_t subgroup_size = 0;   // required of the pipeline; 0: the driver chooses
     std::vector<std::pair<uint32_t, uint32_t>> constants;
 
     auto operator<=>(const Variant&) const = default;

@@ -52,6 +52,7 @@ Features both(const Features& offered, const Features& asked) {
     Features features;
     features.buffer_device_address = offered.buffer_device_address && asked.buffer_device_address;
     features.subgroup_size_control = offered.subgroup_size_control && asked.subgroup_size_control;
+    features.required_subgroup_size = offered.required_subgroup_size && asked.required_subgroup_size;
     features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;
     features.preserve_nan_f32 = offered.preserve_nan_f32 && asked.preserve_nan_f32;
     return features;

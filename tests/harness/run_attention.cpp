@@ -65,9 +65,7 @@ const vkattn::ShaderCompiler* test_compiler() {
 #endif
 }
 
-std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits,
-                                            const vkattn::ShaderCompiler* compiler,
-                                            const std::string& cache_directory) {
+vkattn::HostDevice host_device(VulkanContext& context) {
     vkattn::HostDevice host;
     host.instance = context.instance;
     host.physical_device = context.physical_device;
@@ -75,11 +73,17 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
     host.get_instance_proc_addr = spy_get_instance_proc_addr;
     host.allocator = counting_allocator();
     host.enabled = context.enabled;
+    return host;
+}
+
+std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits,
+                                            const vkattn::ShaderCompiler* compiler,
+                                            const std::string& cache_directory) {
     vkattn::EngineOptions options;
     options.compiler = compiler;
     options.limits = limits;
     options.cache_directory = cache_directory;
-    auto engine = vkattn::Engine::create(host, options);
+    auto engine = vkattn::Engine::create(host_device(context), options);
     if (!engine) FAIL("Engine::create: " << engine.status().message);
     return *std::move(engine);
 }

@@ -18,7 +18,9 @@ namespace vkattn_tests {
 
 // The run-time compiler; null where the library is built without one.
 const vkattn::ShaderCompiler* test_compiler();
-// An engine on the context, through the command spy and the counting allocator.
+// The context as the engine adopts it, through the command spy and the counting allocator.
+vkattn::HostDevice host_device(VulkanContext& context);
+// An engine on it.
 std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn::LimitOverrides& limits = {},
                                             const vkattn::ShaderCompiler* compiler = test_compiler(),
                                             const std::string& cache_directory = {});

@@ -19,7 +19,9 @@ struct DeviceInfo {
     VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
     uint32_t api_version = 0;
     uint32_t vendor_id = 0;
+    uint32_t device_id = 0;
     VkDriverId driver_id = static_cast<VkDriverId>(0);
+    uint32_t driver_version = 0;  // in the driver's own encoding
 };
 
 // The instance's devices, best first: discrete, integrated, virtual, other, then software (lavapipe before SwiftShader).
@@ -32,11 +34,12 @@ Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_vi
 
 // Features that unlock paths. All are optional: without any, the scalar path runs through descriptors.
 struct Features {
-    bool buffer_device_address = false;  // ADDRESSING address
-    bool subgroup_size_control = false;  // full subgroups can be required
-    bool scalar_subgroup = false;        // basic, shuffle and arithmetic operations in compute
-    bool preserve_nan_f32 = false;       // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
-    bool debug_utils = false;            // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+    bool buffer_device_address = false;   // ADDRESSING address
+    bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
+    bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
+    bool scalar_subgroup = false;         // basic, shuffle and arithmetic operations in compute
+    bool preserve_nan_f32 = false;        // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;             // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
 
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
