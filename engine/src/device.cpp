@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "functions.h"
+#include "quirks.h"
 
 namespace vkattn {
 namespace {
@@ -38,6 +39,31 @@ std::string device_lines(std::span<const DeviceInfo> devices) {
     return lines.empty() ? "\n  (no Vulkan device on this machine)" : lines;
 }
 
+DeviceInfo describe(const InstanceFunctions& functions, VkPhysicalDevice handle) {
+    VkPhysicalDeviceProperties basic{};
+    functions.vkGetPhysicalDeviceProperties(handle, &basic);
+    VkPhysicalDeviceDriverProperties driver{};
+    driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &driver;
+    if (basic.apiVersion >= VK_API_VERSION_1_2) functions.vkGetPhysicalDeviceProperties2(handle, &properties);
+
+    DeviceInfo info;
+    info.handle = handle;
+    info.name = basic.deviceName;
+    info.type = basic.deviceType;
+    info.api_version = basic.apiVersion;
+    info.vendor_id = basic.vendorID;
+    info.device_id = basic.deviceID;
+    info.driver_id = driver.driverID;
+    info.driver_version = basic.driverVersion;
+    info.driver = std::string(driver.driverName);
+    if (driver.driverInfo[0] != '\0') info.driver += std::string(" ") + driver.driverInfo;
+    if (info.driver.empty()) info.driver = "driver version " + std::to_string(basic.driverVersion);
+    return info;
+}
+
 }  // namespace
 
 Result<std::vector<DeviceInfo>> list_devices(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr) {
@@ -54,28 +80,8 @@ Result<std::vector<DeviceInfo>> list_devices(VkInstance instance, PFN_vkGetInsta
 
     std::vector<DeviceInfo> devices;
     for (VkPhysicalDevice handle : handles) {
-        VkPhysicalDeviceProperties basic{};
-        functions->vkGetPhysicalDeviceProperties(handle, &basic);
-        if (basic.apiVersion < VK_API_VERSION_1_1) continue;
-        VkPhysicalDeviceDriverProperties driver{};
-        driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
-        VkPhysicalDeviceProperties2 properties{};
-        properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
-        if (basic.apiVersion >= VK_API_VERSION_1_2) properties.pNext = &driver;
-        functions->vkGetPhysicalDeviceProperties2(handle, &properties);
-
-        DeviceInfo info;
-        info.handle = handle;
-        info.name = basic.deviceName;
-        info.type = basic.deviceType;
-        info.api_version = basic.apiVersion;
-        info.vendor_id = basic.vendorID;
-        info.device_id = basic.deviceID;
-        info.driver_id = driver.driverID;
-        info.driver_version = basic.driverVersion;
-        info.driver = std::string(driver.driverName);
-        if (driver.driverInfo[0] != '\0') info.driver += std::string(" ") + driver.driverInfo;
-        if (info.driver.empty()) info.driver = "driver version " + std::to_string(basic.driverVersion);
+        DeviceInfo info = describe(*functions, handle);
+        if (info.api_version < VK_API_VERSION_1_1) continue;
         devices.push_back(std::move(info));
     }
     std::stable_sort(devices.begin(), devices.end(),
@@ -161,14 +167,7 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     VkPhysicalDeviceProperties2 properties{};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties.pNext = &subgroup;
-    VkPhysicalDeviceDriverProperties driver{};
-    driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
-    if (basic.apiVersion >= VK_API_VERSION_1_2) {
-        subgroup.pNext = &driver;
-        driver.pNext = &float_controls;
-    } else if (float_controls_known) {
-        subgroup.pNext = &float_controls;
-    }
+    if (float_controls_known) subgroup.pNext = &float_controls;
     VkPhysicalDeviceSubgroupSizeControlProperties sizes{};
     sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
     if (subgroup_size_known) {
@@ -177,21 +176,11 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     }
     functions->vkGetPhysicalDeviceProperties2(physical_device, &properties);
 
-    // Quirk, Mesa 26.1: with 16 lanes (LP_NATIVE_VECTOR_WIDTH=512) lavapipe's compiler overruns its own stack on our kernels'
-    // 64-bit addresses ("stack smashing detected"); 4 and 8 lanes are right. tests: engine.quick.512.
-    const bool addresses_crash = driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE && subgroup.subgroupSize > 8;
-    wanted.features.buffer_device_address = address.bufferDeviceAddress == VK_TRUE && !addresses_crash;
-    if (wanted.features.buffer_device_address)
-        want_extension(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
-    else if (addresses_crash)
-        wanted.reasons.push_back(
-            "lavapipe with vectors of 512 bits crashes on device addresses: buffers are reached through descriptors");
-    else wanted.reasons.push_back("no device addresses (bufferDeviceAddress): buffers are reached through descriptors");
-
+    wanted.features.buffer_device_address = address.bufferDeviceAddress == VK_TRUE;
+    if (!wanted.features.buffer_device_address)
+        wanted.reasons.push_back("no device addresses (bufferDeviceAddress): buffers are reached through descriptors");
     wanted.features.subgroup_size_control = subgroup_size.computeFullSubgroups == VK_TRUE;
-    if (wanted.features.subgroup_size_control)
-        want_extension(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
-    else
+    if (!wanted.features.subgroup_size_control)
         wanted.reasons.push_back(
             "full subgroups cannot be required (computeFullSubgroups): rows are reduced through shared memory");
     wanted.features.required_subgroup_size = wanted.features.subgroup_size_control &&
@@ -200,7 +189,6 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     if (wanted.features.subgroup_size_control && !wanted.features.required_subgroup_size)
         wanted.reasons.push_back("no subgroup size can be required of compute shaders (subgroupSizeControl, "
                                  "requiredSubgroupSizeStages): the driver chooses it");
-
     const VkSubgroupFeatureFlags needed =
         VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     wanted.features.scalar_subgroup = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
@@ -208,11 +196,16 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     if (!wanted.features.scalar_subgroup)
         wanted.reasons.push_back(
             "no subgroup shuffles and arithmetic in compute shaders: rows are reduced through shared memory");
-
     wanted.features.preserve_nan_f32 = float_controls.shaderSignedZeroInfNanPreserveFloat32 == VK_TRUE;
     if (!wanted.features.preserve_nan_f32)
         wanted.reasons.push_back("the driver may assume that NaN and infinity do not occur: the promise about NaN in "
                                  "q, k and v is not given here");
+    apply_quirks(describe(*functions, physical_device), subgroup.subgroupSize, wanted);
+
+    if (wanted.features.buffer_device_address)
+        want_extension(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
+    if (wanted.features.subgroup_size_control)
+        want_extension(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     return wanted;
 }
 

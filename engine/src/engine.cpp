@@ -76,6 +76,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
                                         offered->features.required_subgroup_size;
     c.features.scalar_subgroup = offered->features.scalar_subgroup;
     c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
+    c.matrices_usable = offered->matrices_usable;
     c.features.debug_utils = host.enabled.debug_utils;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;

@@ -258,6 +258,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
                                                                              : choice->threads_x * choice->micro_cols);
     report.subgroup_size = choice->subgroup_size;
+    report.shared_bytes = choice->shared_bytes;
     report.tables_bytes = plan->tables_capacity_bytes;
     report.workspace_bytes = choice->widen ? plan->wide.end() : work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;

@@ -141,12 +141,13 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     choice.gflops_estimate = !capabilities.software ? 500.0 : is_lavapipe(capabilities) ? 5.0 : 0.1;
     auto fits = [&] {
         choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;
-        return tiles_shared_bytes(problem, choice) <= capabilities.max_shared_bytes;
+        choice.shared_bytes = tiles_shared_bytes(problem, choice);
+        return choice.shared_bytes <= capabilities.max_shared_bytes;
     };
     while (!fits() && choice.micro_rows > 1) choice.micro_rows /= 2;
     if (choice.workgroup_size < 4 * choice.threads_x || !fits())
         return error(Code::unsupported, "the tiles skeleton needs 32 invocations and " +
-                                            std::to_string(tiles_shared_bytes(problem, choice)) +
+                                            std::to_string(choice.shared_bytes) +
                                             " bytes of shared memory here; the device has " +
                                             std::to_string(capabilities.max_invocations) + " and " +
                                             std::to_string(capabilities.max_shared_bytes));

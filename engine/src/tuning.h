@@ -19,6 +19,7 @@ struct Choice {
     uint32_t threads_x = 8;
     uint32_t micro_rows = 2;
     uint32_t micro_cols = 4;
+    uint64_t shared_bytes = 0;  // of a workgroup, as far as it depends on these; rows: 0
     double gflops_estimate = 1.0;
     std::string why;
 };

@@ -45,6 +45,7 @@ struct Features {
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
 struct Requirements {
     Features features;
+    bool matrices_usable = true;  // no known bug of the driver stands against cooperative matrices
     std::vector<const char*> extensions;
     std::vector<std::string> reasons;  // "address flavour: bufferDeviceAddress is not offered" ...
 };

@@ -58,8 +58,9 @@ struct EngineOptions {
 struct Capabilities {
     DeviceInfo device;
     Features features;
-    bool software = false;                                  // a CPU driver: rows skeleton, addresses
-    uint32_t subgroup_size = 0;                             // that the driver chooses
+    bool matrices_usable = true;  // no known bug of the driver stands against cooperative matrices
+    bool software = false;        // a CPU driver: rows skeleton, addresses
+    uint32_t subgroup_size = 0;   // that the driver chooses
     uint32_t min_subgroup_size = 0, max_subgroup_size = 0;  // powers of two that a pipeline can require; 0: none can be
     uint32_t max_workgroup_subgroups = 0;                   // of a required size
     uint32_t max_shared_bytes = 0;
@@ -190,6 +191,7 @@ struct PlanReport {
     int32_t tile_q = 0;          // query rows of a tile, of each head in it
     int32_t tile_kv = 0;         // keys of a step
     uint32_t subgroup_size = 0;  // required of the pipeline; 0: the driver chooses
+    uint64_t shared_bytes = 0;   // shared memory of a workgroup, beside a few words
     uint64_t workspace_bytes = 0;
     uint64_t tables_bytes = 0;  // what Buffers::tables must hold at least; 0: no tables or lists
     double estimated_ms = 0.0;  // of a dense mask at the upper bounds
