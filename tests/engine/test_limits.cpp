@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include "harness/numbers.h"
+#include "harness/pretended_device.h"
 #include "harness/run_attention.h"
+#include "harness/spirv.h"
 
 using namespace vkattn_tests;
 using vkattn::Addressing;
@@ -119,6 +121,129 @@ TEST_CASE("little shared memory and few invocations: right, or refused with a re
                 if (result.ran()) check_result(c, inputs, result, options);
             }
     }
+}
+
+TEST_CASE("what Vulkan guarantees and nothing else: every type, skeleton and schedule is right") {
+    Pretence least;
+    least.type = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    least.guaranteed_limits = least.no_features = true;  // no 16-bit storage, no f16, no subgroups, no addresses
+    const PretendedDevice device(VulkanContext::shared(), least);
+    const auto engine = device.make_engine();
+    const vkattn::Capabilities& able = engine->capabilities();
+    CHECK(able.max_storage_buffer_range == 1u << 27);
+    CHECK(able.max_shared_bytes == 16384);
+    CHECK(able.max_invocations == 128);
+    CHECK(able.max_workgroups == 65535);
+    CHECK(able.storage_offset_alignment == 256);
+    CHECK(able.reasons.size() >= 3);  // addresses, full subgroups, subgroup operations
+    RunOptions options;
+    options.engine = engine.get();
+    AttentionCase c;
+    c.mask = "documents_causal";
+    c.score = "softcap";
+    c.shape = {2, 4, 2, 70, 90};
+    for (Skeleton skeleton : {Skeleton::automatic, Skeleton::rows, Skeleton::tiles})
+        for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) {
+            c.skeleton = skeleton;
+            c.q_type = c.k_type = c.v_type = c.o_type = type;
+            c.head_dim = c.value_dim = 40;
+            CHECK(run_and_check(c, options).report.addressing == "binding");
+        }
+    c.skeleton = Skeleton::tiles;
+    c.k_type = c.v_type = ElementType::f16;
+    for (int32_t dim : {256, 576}) {
+        c.head_dim = dim;
+        c.value_dim = dim == 576 ? 512 : dim;
+        run_and_check(c, options);
+    }
+    c.head_dim = c.value_dim = 40;
+    c.schedule = Schedule::list;
+    for (vkattn::ListEncoding encoding : {vkattn::ListEncoding::runs, vkattn::ListEncoding::indices}) {
+        c.encoding = encoding;
+        options.build_lists = encoding == vkattn::ListEncoding::indices;
+        run_and_check(c, options);
+    }
+    CHECK(device.spirv_capabilities() == std::set<uint32_t>{spv_shader});
+    for (const AskedPipeline& pipeline : device.pipelines()) CHECK_FALSE(pipeline.full_subgroups);
+}
+
+TEST_CASE("modules declare what was enabled and nothing else: no 16-bit storage, no f16, no 64-bit integers") {
+    const PretendedDevice device(VulkanContext::shared(), {});
+    const auto engine = device.make_engine();
+    RunOptions options;
+    options.engine = engine.get();
+    for (Skeleton skeleton : skeletons)
+        for (ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) {
+            AttentionCase c;
+            c.mask = "causal";
+            c.skeleton = skeleton;
+            c.q_type = c.k_type = c.v_type = c.o_type = type;
+            c.shape = {1, 2, 1, 40, 50};
+            c.head_dim = c.value_dim = 16;
+            run_and_check(c, options);
+        }
+    for (uint32_t capability : device.spirv_capabilities()) {
+        INFO("SpvCapability " << capability);
+        const bool known = capability == spv_shader ||
+                           (capability == spv_addresses && engine->capabilities().features.buffer_device_address) ||
+                           ((capability == spv_group_non_uniform || capability == spv_group_arithmetic ||
+                             capability == spv_group_shuffle) &&
+                            engine->capabilities().features.scalar_subgroup);
+        CHECK(known);
+    }
+}
+
+TEST_CASE("more tiles than 65535 workgroups: several dispatches, each within the limit") {
+    Pretence least;
+    least.guaranteed_limits = true;
+    const PretendedDevice device(VulkanContext::shared(), least);
+    const auto engine = device.make_engine();
+    for (Skeleton skeleton : skeletons) {
+        AttentionCase c;
+        c.skeleton = skeleton;
+        c.addressing = Addressing::binding;
+        c.shape = {16500, 4, 4, 1, 3};
+        c.head_dim = c.value_dim = 4;
+        RunOptions options;
+        options.engine = engine.get();
+        const RunResult result = run_and_check(c, options);
+        CHECK(result.log.dispatches == 2);
+        CHECK(result.log.largest_groups[0] <= 65535);
+    }
+}
+
+TEST_CASE("tensors beyond 2^27 bytes: addresses where there are some, else windows") {
+    for (bool no_features : {false, true}) {
+        Pretence least;
+        least.type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+        least.guaranteed_limits = true;
+        least.no_features = no_features;
+        const PretendedDevice device(VulkanContext::shared(), least);
+        const auto engine = device.make_engine();
+        vkattn::Problem problem;
+        problem.head_dim = 64;
+        problem.k_type = problem.v_type = ElementType::f16;
+        problem.max_shape = {1, 8, 8, 64, 1 << 17};  // k and v: 2^27 bytes
+        auto within = engine->plan(problem);
+        REQUIRE_MESSAGE(within.ok(), within.status().message);
+        CHECK(within->report().addressing == "binding");
+        problem.max_shape.kv_len++;
+        auto beyond = engine->plan(problem);
+        REQUIRE_MESSAGE(beyond.ok(), beyond.status().message);
+        CHECK(beyond->report().addressing ==
+              (engine->capabilities().features.buffer_device_address ? "address" : "binding"));
+    }
+}
+
+TEST_CASE("fewer storage buffers a stage than the engine's descriptor set has: refused with both numbers") {
+    Pretence few;
+    few.storage_buffers = 4;  // Vulkan's least
+    const PretendedDevice device(VulkanContext::shared(), few);
+    auto engine = device.create_engine(device.requirements().features);
+    REQUIRE_FALSE(engine.ok());
+    CHECK(engine.status().code == vkattn::Code::unsupported);
+    CHECK(engine.status().message.find("4 storage buffers") != std::string::npos);
+    CHECK(engine.status().message.find("has 8") != std::string::npos);
 }
 
 TEST_CASE("limits above the device's own do not raise them") {

@@ -1,12 +1,12 @@
 #include "pretended_device.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include <doctest/doctest.h>
 
 #include "command_spy.h"
 #include "run_attention.h"
+#include "spirv.h"
 
 namespace vkattn_tests {
 namespace {
@@ -37,6 +37,7 @@ void change(VkPhysicalDeviceProperties& properties) {
     replace(properties.vendorID, p.vendor_id);
     replace(properties.deviceID, p.device_id);
     replace(properties.driverVersion, p.driver_version);
+    replace(properties.limits.maxPerStageDescriptorStorageBuffers, p.storage_buffers);
     if (!p.guaranteed_limits) return;
     // "Required Limits" of the specification, for Vulkan 1.1.
     VkPhysicalDeviceLimits& limits = properties.limits;
@@ -116,12 +117,7 @@ VkResult VKAPI_CALL create_compute_pipelines(VkDevice device, VkPipelineCache ca
 
 VkResult VKAPI_CALL create_shader_module(VkDevice device, const VkShaderModuleCreateInfo* info,
                                          const VkAllocationCallbacks* allocator, VkShaderModule* module) {
-    constexpr uint32_t header_words = 5, op_capability = 17;
-    const size_t words = info->codeSize / sizeof(uint32_t);
-    for (size_t at = header_words; asked != nullptr && at + 1 < words; at += std::max(info->pCode[at] >> 16, 1u)) {
-        if ((info->pCode[at] & 0xffffu) != op_capability) break;  // capabilities come first
-        asked->spirv_capabilities.insert(info->pCode[at + 1]);
-    }
+    if (asked != nullptr) asked->spirv_capabilities.merge(declared_capabilities(*info));
     return next_create_shader_module(device, info, allocator, module);
 }
 
@@ -166,14 +162,22 @@ vkattn::Requirements PretendedDevice::requirements() const {
     return *std::move(requirements);
 }
 
-std::unique_ptr<vkattn::Engine> PretendedDevice::make_engine(const vkattn::Features& enabled) const {
+vkattn::HostDevice PretendedDevice::host(const vkattn::Features& enabled) const {
     vkattn::HostDevice host = host_device(context_);
     host.get_instance_proc_addr = get_instance_proc_addr;
     host.enabled = enabled;
     host.enabled.debug_utils = context_.enabled.debug_utils;
+    return host;
+}
+
+vkattn::Result<std::unique_ptr<vkattn::Engine>> PretendedDevice::create_engine(const vkattn::Features& enabled) const {
     vkattn::EngineOptions options;
     options.compiler = test_compiler();
-    auto engine = vkattn::Engine::create(host, options);
+    return vkattn::Engine::create(host(enabled), options);
+}
+
+std::unique_ptr<vkattn::Engine> PretendedDevice::make_engine(const vkattn::Features& enabled) const {
+    auto engine = create_engine(enabled);
     if (!engine) FAIL("Engine::create: " << engine.status().message);
     return *std::move(engine);
 }

@@ -18,8 +18,9 @@ struct Pretence {
     std::optional<uint32_t> vendor_id, device_id, driver_version;
     std::optional<VkDriverId> driver_id;
     std::optional<uint32_t> subgroup_size, min_subgroup_size, max_subgroup_size;
-    bool no_features = false;        // nothing that Vulkan does not guarantee, subgroup operations included
-    bool guaranteed_limits = false;  // those that bound the engine are Vulkan's least
+    std::optional<uint32_t> storage_buffers;  // that a stage binds
+    bool no_features = false;                 // nothing that Vulkan does not guarantee, subgroup operations included
+    bool guaranteed_limits = false;           // those that size dispatches, memory and ranges are Vulkan's least
 };
 
 // What vkCreateComputePipelines was asked for.
@@ -37,9 +38,11 @@ class PretendedDevice {
     PretendedDevice& operator=(const PretendedDevice&) = delete;
 
     vkattn::Requirements requirements() const;
-    // Of a host that enabled everything that requirements() asks for, or these.
+    vkattn::HostDevice host(const vkattn::Features& enabled) const;
+    // Of a host that enabled everything that requirements() asks for, or these. A refusal fails the test, except of create_engine.
     std::unique_ptr<vkattn::Engine> make_engine() const { return make_engine(requirements().features); }
     std::unique_ptr<vkattn::Engine> make_engine(const vkattn::Features& enabled) const;
+    vkattn::Result<std::unique_ptr<vkattn::Engine>> create_engine(const vkattn::Features& enabled) const;
 
     // Of all engines here so far.
     const std::vector<AskedPipeline>& pipelines() const;
