@@ -178,10 +178,10 @@ class Vendor {
         if (options.build_lists) call.record_block_lists(cmd);
         call.record(cmd, {0, 1});
         context_.submit_and_wait(cmd);
-        call.collect();  // guards, messages, allocations
+        const vkattn::PlanReport report = call.collect().report;  // guards, messages, allocations
         cases_.resize(before, c);
         cases_.resize(collected_pipelines().size(), c);
-        for (size_t i = before; i < cases_.size(); i++) check_budget(collected_pipelines()[i], c);
+        for (size_t i = before; i < cases_.size(); i++) check_budget(collected_pipelines()[i], c, report);
     }
 
     void check_reports() const {
@@ -222,7 +222,8 @@ class Vendor {
                 << constant(p, SPEC_STEP_KEYS) << ',' << constant(p, SPEC_SCHEDULE) << ',' << s.subgroup_size << ','
                 << figure(s.registers) << ',' << figure(s.spills) << ',' << figure(s.scratch_bytes) << ','
                 << figure(s.shared_bytes) << ',' << figure(s.occupancy) << ',' << figure(s.instructions) << ','
-                << static_cast<int64_t>(p.create_ms + 0.5) << ',' << to_text(c) << '\n';
+                << figure(s.matrix_instructions) << ',' << static_cast<int64_t>(p.create_ms + 0.5) << ',' << to_text(c)
+                << '\n';
         }
         std::ofstream device(folder + "/" + key_ + ".device");
         const vkattn::Capabilities& able = engine_->capabilities();
@@ -248,7 +249,7 @@ class Vendor {
         return options;
     }
 
-    void check_budget(const PipelineRecord& p, const AttentionCase& c) {
+    void check_budget(const PipelineRecord& p, const AttentionCase& c, const vkattn::PlanReport& report) {
         const Statistics& s = p.statistics;
         uint64_t spills = max_spills, scratch_bytes = max_scratch_bytes;
         for (const KnownExcess& known : known_excesses) {
@@ -263,6 +264,11 @@ class Vendor {
         CHECK(s.spills.value_or(0) <= spills);
         CHECK(s.scratch_bytes.value_or(0) <= scratch_bytes);
         CHECK(s.shared_bytes.value_or(0) <= max_shared_bytes);
+        if (s.shared_bytes && std::string_view(p.kernel.data()).rfind("attention_", 0) == 0) {
+            CHECK(*s.shared_bytes + max_unused_shared_bytes >= report.shared_bytes);
+            CHECK(*s.shared_bytes <= report.shared_bytes + shared_granule_bytes);
+        }
+        if (s.matrix_instructions) CHECK(*s.matrix_instructions > 0);
         for (const OccupancyFloor& floor : occupancy_floors)
             if (context_.driver.rfind(floor.driver, 0) == 0) CHECK(s.occupancy.value_or(0) >= floor.at_least);
         if (!context_.software) {

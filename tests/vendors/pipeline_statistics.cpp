@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <set>
 
 #include <doctest/doctest.h>
 
 #include "command_spy.h"
+#include "spirv.h"
 
 namespace vkattn_tests {
 namespace {
@@ -15,9 +17,11 @@ VulkanContext* collecting = nullptr;
 Changes changes_now;
 std::vector<PipelineRecord> records;
 const char* label_now = "";
+std::set<VkShaderModule> matrix_modules;  // that declare cooperative matrices
 
 PFN_vkGetDeviceProcAddr next_get_device_proc_addr = nullptr;
 PFN_vkCreateComputePipelines next_create_compute_pipelines = nullptr;
+PFN_vkCreateShaderModule next_create_shader_module = nullptr;
 PFN_vkCmdBindPipeline next_bind_pipeline = nullptr;
 PFN_vkCmdBeginDebugUtilsLabelEXT next_begin_label = nullptr;
 
@@ -71,8 +75,33 @@ uint64_t value_of(const VkPipelineExecutableStatisticKHR& statistic) {
     return 0;
 }
 
+// AMD's v_wmma and v_swmmac, NVIDIA's hmma and imma, Intel's dpas, in that listing of an executable which has most: drivers give
+// several stages of compilation.
+uint64_t count_matrix_instructions(const VkPipelineExecutableInfoKHR& executable) {
+    const VolkDeviceTable& vk = collecting->vk;
+    uint32_t count = 0;
+    vk.vkGetPipelineExecutableInternalRepresentationsKHR(collecting->device, &executable, &count, nullptr);
+    std::vector<VkPipelineExecutableInternalRepresentationKHR> listings(count);
+    for (auto& listing : listings) listing.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INTERNAL_REPRESENTATION_KHR;
+    vk.vkGetPipelineExecutableInternalRepresentationsKHR(collecting->device, &executable, &count, listings.data());
+    std::vector<std::string> texts(count);  // sizes are known now
+    for (uint32_t i = 0; i < count; i++) {
+        texts[i].resize(listings[i].dataSize);
+        listings[i].pData = texts[i].data();
+    }
+    vk.vkGetPipelineExecutableInternalRepresentationsKHR(collecting->device, &executable, &count, listings.data());
+    uint64_t most = 0;
+    for (const std::string& text : texts) {
+        uint64_t found = 0;
+        for (const char* name : {"v_wmma", "v_swmmac", "hmma", "imma", "dpas"})
+            for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) found++;
+        most = std::max(most, found);
+    }
+    return most;
+}
+
 // ANV may compile one pipeline at several subgroup sizes: the figures of the worst count.
-Statistics read_statistics(VkPipeline pipeline) {
+Statistics read_statistics(VkPipeline pipeline, bool has_matrices) {
     const VolkDeviceTable& vk = collecting->vk;
     VkPipelineInfoKHR info{};
     info.sType = VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR;
@@ -102,6 +131,10 @@ Statistics read_statistics(VkPipeline pipeline) {
                             &Statistics::shared_bytes, &Statistics::instructions})
             worst.*figure = std::max(worst.*figure, one.*figure);
         if (one.occupancy) worst.occupancy = std::min(worst.occupancy.value_or(*one.occupancy), *one.occupancy);
+        if (has_matrices) {
+            const uint64_t found = count_matrix_instructions(executable);
+            worst.matrix_instructions = std::min(worst.matrix_instructions.value_or(found), found);
+        }
         worst.subgroup_size = executables[i].subgroupSize;
     }
     return worst;
@@ -128,7 +161,11 @@ VkResult VKAPI_CALL create_compute_pipelines(VkDevice device, VkPipelineCache ca
     if (count != 1) FAIL("the engine makes pipelines one by one");
     PipelineRecord record;
     VkComputePipelineCreateInfo info = *infos;
-    if (collecting->pipeline_statistics) info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+    const bool has_matrices = matrix_modules.count(info.stage.module) == 1;
+    if (collecting->pipeline_statistics) {
+        info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+        if (has_matrices) info.flags |= VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
+    }
 
     record.constants = constants_of(info.stage.pSpecializationInfo);
     std::vector<VkSpecializationMapEntry> entries;
@@ -151,8 +188,16 @@ VkResult VKAPI_CALL create_compute_pipelines(VkDevice device, VkPipelineCache ca
     if (result != VK_SUCCESS) return result;
     record.pipeline = *pipelines;
     record.create_ms = took.count();
-    if (collecting->pipeline_statistics) record.statistics = read_statistics(*pipelines);
+    if (collecting->pipeline_statistics) record.statistics = read_statistics(*pipelines, has_matrices);
     records.push_back(std::move(record));
+    return result;
+}
+
+VkResult VKAPI_CALL create_shader_module(VkDevice device, const VkShaderModuleCreateInfo* info,
+                                         const VkAllocationCallbacks* allocator, VkShaderModule* module) {
+    const VkResult result = next_create_shader_module(device, info, allocator, module);
+    if (result == VK_SUCCESS && declared_capabilities(*info).count(spv_matrices_khr) == 1)
+        matrix_modules.insert(*module);
     return result;
 }
 
@@ -179,6 +224,7 @@ PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device, const char* 
     PFN_vkVoidFunction found = next_get_device_proc_addr(device, name);
     const auto is = [name](const char* other) { return std::strcmp(name, other) == 0; };
     if (is("vkCreateComputePipelines")) return wrap(found, next_create_compute_pipelines, &create_compute_pipelines);
+    if (is("vkCreateShaderModule")) return wrap(found, next_create_shader_module, &create_shader_module);
     if (is("vkCmdBindPipeline")) return wrap(found, next_bind_pipeline, &bind_pipeline);
     if (is("vkCmdBeginDebugUtilsLabelEXT")) return wrap(found, next_begin_label, &begin_label);
     return found;

@@ -22,6 +22,7 @@ struct Statistics {
     std::optional<uint64_t> shared_bytes;   // of one workgroup
     std::optional<uint64_t> occupancy;      // at once: waves a SIMD or core, warps an SM, invocations on Apple
     std::optional<uint64_t> instructions;
+    std::optional<uint64_t> matrix_instructions;  // in the listing; of modules that declare cooperative matrices
     uint32_t subgroup_size = 0;
 };
 
