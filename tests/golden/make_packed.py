@@ -108,15 +108,15 @@ def make_flash_attention(originals):
     golden.with_attention = False
     reference = originals.functions("flash-attention", path, ["construct_local_mask"], {"torch": torch, "rearrange": rearrange})
 
-    # Its reference has no window without a limit to the right; a limit of the whole length is that.
-    windows = {"causal": lambda w, kv_len: (None, 0), "window": lambda w, kv_len: (w, 3),
-               "left_only": lambda w, kv_len: (w, kv_len), "right_only": lambda w, kv_len: (None, 3),
-               "causal_window": lambda w, kv_len: (w, 0)}
+    # Its reference has no window without a limit to the right; one beyond all lengths is that.
+    windows = {"causal": lambda w, far: (None, 0), "window": lambda w, far: (w, 3),
+               "left_only": lambda w, far: (w, far), "right_only": lambda w, far: (None, 3),
+               "causal_window": lambda w, far: (w, 0)}
     fewer_keys = {"small": SMALL, "medium": (1, 2, 90, 123), "large": (1, 1, 1024, 1280), "fewer_keys": (1, 2, 33, 19)}
     for name, window in windows.items():
         def make(B, H, q_len, kv_len, window=window):
             w = 4 if q_len == 33 else window_of(q_len)
-            return ~reference.construct_local_mask(q_len, kv_len, window(w, kv_len)), {"w": w}
+            return ~reference.construct_local_mask(q_len, kv_len, window(w, q_len + kv_len)), {"w": w}
 
         dense_case(golden, name, f"construct_local_mask, {name}", make, fewer_keys)
 
@@ -127,7 +127,7 @@ def make_flash_attention(originals):
             # Its reference pads: entry i is sequence i, then unpadded as flash_attn_varlen_func takes it.
             pad = lambda lengths: torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
             masked = reference.construct_local_mask(
-                max(q), max(kv), window(window_of(q_len), kv_len), query_padding_mask=pad(q), key_padding_mask=pad(kv))
+                max(q), max(kv), window(window_of(q_len), q_len + kv_len), query_padding_mask=pad(q), key_padding_mask=pad(kv))
             dense = torch.zeros(q_len, kv_len, dtype=torch.bool)
             at = torch.tensor([0, 0])
             for i, (q_n, kv_n) in enumerate(zip(q, kv)):
