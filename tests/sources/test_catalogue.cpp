@@ -502,9 +502,11 @@ void check_complete(const std::vector<AnyEntry>& entries, const char* type, size
     for (const AnyEntry& each : entries) ++here[std::string(each.header) + " " + each.name];
     const std::map<std::string, int> there = declared(type);
     CHECK(there.size() >= at_least);
-    for (const auto& [name, count] : there)
-        CHECK_MESSAGE(here[name] >= count, name << " is declared " << count << " times, here it is " << here[name]);
-    for (const auto& [name, count] : here) CHECK_MESSAGE(there.count(name) == 1, name << " is not declared");
+    for (const auto& each : there) {
+        const int n = here[each.first];
+        CHECK_MESSAGE(n >= each.second, each.first << " is declared " << each.second << " times, here it is " << n);
+    }
+    for (const auto& each : here) CHECK_MESSAGE(there.count(each.first) == 1, each.first << " is not declared");
 
     std::map<std::string, std::unique_ptr<GoldenFile>> files;
     for (const AnyEntry& each : entries) {
@@ -526,8 +528,8 @@ TEST_SUITE("catalogue") {
         check_complete(score_mods(), "ScoreMod", 15);
         // Every source's header is read.
         std::set<std::string> sources;
-        for (const auto& [name, count] : declared("Mask"))
-            if (name.rfind("sources/", 0) == 0) sources.insert(name.substr(0, name.find(' ')));
+        for (const auto& each : declared("Mask"))
+            if (each.first.rfind("sources/", 0) == 0) sources.insert(each.first.substr(0, each.first.find(' ')));
         CHECK(sources.size() == 10);
     }
 
