@@ -129,7 +129,8 @@ def make_attention_gym(originals):
         return lambda B, H, q_len, kv_len: (factory(**cases[q_len]), cases[q_len])
 
     def lengths(cases):
-        return {size: (B, H, n, n) for n, (size, B, H) in zip(cases, (("small", 2, 4), ("medium", 1, 2), ("large", 1, 1)))}
+        sizes = (("small", 2, 4), ("medium", 1, 2), ("large", 1, 1))
+        return {size: (B, H, n, n) for n, (size, B, H) in zip(cases, sizes)}
 
     squares = {25: {"W": 5, "K": 3}, 169: {"W": 13, "K": 5}, 1024: {"W": 32, "K": 7}}
     golden.case("natten", "generate_natten(W, W, K, K)",
@@ -138,7 +139,8 @@ def make_attention_gym(originals):
     def tiled_sizes(W, H, KW, KH, TW, TH):
         return {"W": W, "H": H, "KW": KW, "KH": KH, "TW": TW, "TH": TH}
 
-    tiled = {24: tiled_sizes(6, 4, 5, 3, 3, 2), 180: tiled_sizes(15, 12, 7, 5, 5, 4), 1152: tiled_sizes(48, 24, 7, 5, 8, 6)}
+    tiled = {24: tiled_sizes(6, 4, 5, 3, 3, 2), 180: tiled_sizes(15, 12, 7, 5, 5, 4),
+             1152: tiled_sizes(48, 24, 7, 5, 8, 6)}
     golden.case("tiled_natten", "generate_tiled_natten(W, H, KW, KH, TW, TH), odd kernels",
                 on_canvas(tiled, lambda **sizes: gym.generate_tiled_natten(*sizes.values())), lengths(tiled))
     morton = {16: {"W": 4, "KW": 3, "KH": 1}, 256: {"W": 16, "KW": 5, "KH": 3}, 1024: {"W": 32, "KW": 7, "KH": 9}}
@@ -161,7 +163,8 @@ def make_attention_gym(originals):
               1040: space_sizes(4, 16, 16, 4, 12, 8, 2, 4, 4, 16)}
     golden.case("sta_3d", "generate_sta_mask_mod_3d((ct, ch, cw), (kt, kh, kw), (tt, th, tw), text)",
                 on_canvas(spaces, lambda ct, ch, cw, kt, kh, kw, tt, th, tw, text:
-                          gym.generate_sta_mask_mod_3d((ct, ch, cw), (kt, kh, kw), (tt, th, tw), text)), lengths(spaces))
+                          gym.generate_sta_mask_mod_3d((ct, ch, cw), (kt, kh, kw), (tt, th, tw), text)),
+                lengths(spaces))
 
     # ---- video: Sparse VideoGen, VSA
 

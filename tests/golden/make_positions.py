@@ -69,8 +69,8 @@ def penzai_layers(originals):
 
 def make_penzai(originals):
     golden = Golden()
-    golden.metadata["penzai"] = (originals.version("penzai") + ", penzai/nn/attention.py: its layers run, jax and its named "
-                                 "arrays answered by torch")
+    golden.metadata["penzai"] = (originals.version("penzai") + ", penzai/nn/attention.py: its layers run, jax and its "
+                                 "named arrays answered by torch")
     golden.put_inputs()
     layers = penzai_layers(originals)
     masked_out = torch.finfo(torch.float32).min
@@ -153,14 +153,15 @@ def build_llama_cpp(originals):
         (folder / name).write_text(between(originals.text("ollama", source + path), first, "}"))
     program = folder / "mask"
     host = Path(__file__).parent / "llama_cpp_mask.cpp"
-    subprocess.run(["c++", "-std=c++17", "-include", "cstdlib", "-I", str(folder), str(host), "-o", str(program)], check=True)
+    subprocess.run(["c++", "-std=c++17", "-I", str(folder), str(host), "-o", str(program)], check=True)
     return program
 
 
 def make_llama_cpp(originals):
     golden = Golden()
-    golden.metadata["llama_cpp"] = ("llama.cpp ec98e2002 as in " + originals.version("ollama") + ": "
-                                    "llama_kv_cache::set_input_kq_mask, llama_hparams::is_masked_swa and llama_kv_cells run")
+    golden.metadata["llama_cpp"] = (
+        "llama.cpp ec98e2002 as in " + originals.version("ollama") + ": llama_kv_cache::set_input_kq_mask, "
+        "llama_hparams::is_masked_swa and llama_kv_cells run")
     golden.with_attention = False
     program = build_llama_cpp(originals)
     windows = ("none", "standard", "chunked", "symmetric")
@@ -182,7 +183,8 @@ def make_llama_cpp(originals):
                 words += [position, len(ids), *ids]
             for position, sequence in zip(token_pos.tolist(), token_seq.tolist()):
                 words += [position, sequence]
-            done = subprocess.run([str(program)], input=" ".join(map(str, words)), check=True, capture_output=True, text=True)
+            done = subprocess.run([str(program)], input=" ".join(map(str, words)), check=True, capture_output=True,
+                                  text=True)
             keep = torch.tensor([each == "1" for each in done.stdout]).reshape(q_len, kv_len)
             tables = {"cell_pos": cell_pos, "cell_seq": torch.stack([first, second]), "token_pos": token_pos,
                       "token_seq": token_seq, "n_swa": n_swa}
