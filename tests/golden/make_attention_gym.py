@@ -243,7 +243,7 @@ def make_score_mods(golden, gym):
     ring = torch.zeros(B, kv_len, kv_len, dtype=torch.bool)
     for i in range(kv_len - 3):  # the last three nodes stand alone in the first graph
         ring[0, i, (i + 1) % (kv_len - 3)] = ring[0, (i + 1) % (kv_len - 3), i] = True
-    ring[1] = torch.rand(kv_len, kv_len, generator=torch.Generator().manual_seed(1)) < 0.08
+    ring[1] = numbers(2, kv_len, kv_len)[1] > 0.84
     distances = mods.shortest_path_distances(ring, 3)
     bias = numbers(H, 5)
     score_case("graphormer_spatial", "generate_graphormer_spatial_bias(bias, shortest_path_distances(graph, 3))",
