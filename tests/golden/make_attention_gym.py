@@ -258,7 +258,8 @@ def make_score_mods(golden, gym):
 
     gelu = lambda x: torch.nn.functional.gelu(x, approximate="tanh")
     v = golden.tensors["inputs/v"].double().repeat_interleave(H // KV_HEADS, dim=1)
-    for name, f in (("relu", torch.relu), ("sigmoid", torch.sigmoid), ("gelu_tanh", gelu)):
+    for name, f in (("relu", torch.relu), ("sigmoid", torch.sigmoid), ("gelu", torch.nn.functional.gelu),
+                    ("gelu_tanh", gelu)):
         at = "activation_" + name
         score_case(at, f"generate_activation_score_mod({name})", mods.generate_activation_score_mod(f))
         o, lse = (golden.tensors[f"score/{at}/small/{each}"] for each in ("o", "lse"))

@@ -179,6 +179,10 @@ TEST_SUITE("attention_gym") {
         };
         const auto relu = gym::activation([](Expr x) { return max(x, 0.0f); });
         const auto logistic = gym::activation([](Expr x) { return sigmoid(x); });
+        const std::string t = "(1.0 / (1.0 + 0.2316419 * abs(score)))";
+        const std::string erf_gelu = "log(0.5 * score * (1.0 + sign(score) * (1.0 - " + t + " * (0.254829592 + " + t +
+                                     " * (-0.284496736 + " + t + " * (1.421413741 + " + t + " * (-1.453152027 + " + t +
+                                     " * 1.061405429)))) * exp(-0.5 * score * score))) + 1.0)";
         const auto gelu = gym::activation(
             [](Expr x) { return 0.5f * x * (1.0f + tanh(0.7978845608f * (x + 0.044715f * x * x * x))); });
         const Case cases[] = {
@@ -193,6 +197,7 @@ TEST_SUITE("attention_gym") {
              " + (2 < lengths[b, q, kv] ? bias[h, 2, types[b, q, kv, 2]] : 0.0)) / max(lengths[b, q, kv], 1)"},
             {"activation_relu", relu, "log(max(score, 0.0) + 1.0)"},
             {"activation_sigmoid", logistic, "log(sigmoid(score) + 1.0)"},
+            {"activation_gelu", gym::activation(gym::gelu), erf_gelu.c_str()},
             {"activation_gelu_tanh", gelu,
              "log(0.5 * score * (1.0 + tanh(0.7978845608 * (score + 0.044715 * score * score * score))) + 1.0)"},
         };
@@ -237,7 +242,7 @@ TEST_SUITE("attention_gym") {
     }
 
     TEST_CASE("an activation undone: f(scores) . v of attention-gym's own undo_softmax") {
-        for (const char* name : {"relu", "sigmoid", "gelu_tanh"}) {
+        for (const char* name : {"relu", "sigmoid", "gelu", "gelu_tanh"}) {
             CAPTURE(name);
             const std::string at = std::string("score/activation_") + name + "/small";
             const std::vector<double> o = golden().doubles(at + "/o"), lse = golden().doubles(at + "/lse"),
