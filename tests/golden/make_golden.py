@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Runs the systems that docs/sources/ names and writes what they answer, for tests/sources to compare with.
 
-usage: make_golden.py FOLDER      writes flex_attention, hugging_face, penzai and modded_nanogpt .safetensors there
+usage: make_golden.py FOLDER ORIGINALS [SOURCE...]     writes SOURCE.safetensors there, of all sources without names
 
-Needs torch and transformers (the committed files: Debian forky's python3-torch 2.14.1,
-python3-transformers 5.12.1). The tests need neither: they read the files. PyTorch's and Hugging Face's functions are
-called as they are. The notebook's, penzai's and modded-nanogpt's predicates are written anew from their definitions,
-and run through the same PyTorch.
+Needs torch and transformers (the committed files: Debian forky's python3-torch 2.14.1 and python3-transformers
+5.12.1), git, a C++ compiler (llama_cpp), and in the folder ORIGINALS the repositories that originals.py names. The
+tests need none of these: they read the files. What runs is the systems' own code; where a piece of it needs what is not
+here (CUDA, jax, paddle), make_*.py say what stands in for it.
 
 A case of a file:
-  CASE/SIZE/shape                 I32 [B, H, q_len, kv_len]
+  CASE/SIZE/shape                 I32 [B, H, q_len, kv_len], and the number of key heads where it is not H
   CASE/SIZE/table/NAME            what the mask reads
+  CASE/SIZE/scalar/NAME           its numbers
   CASE/SIZE/mask                  create_mask's [B, H, q, kv], 8 elements a byte, the first in the lowest bit
   CASE/SIZE/BLOCKS/kv_num_blocks, kv_indices, full_kv_num_blocks, full_kv_indices,
                                   and of 16x16 the grid: its to_string(), UTF-8
@@ -19,7 +20,6 @@ A case of a file:
 and in the metadata CASE/SIZE/BLOCKS/sparsity, the versions and what the case is.
 """
 
-import json
 import math
 import sys
 import warnings
@@ -27,137 +27,43 @@ import warnings
 import torch
 import transformers
 from torch.nn.attention import flex_attention as flex
-from torch.nn.attention.flex_attention import and_masks, create_block_mask, create_mask, flex_attention, or_masks
+from torch.nn.attention.flex_attention import and_masks, create_block_mask, create_mask, or_masks
 from transformers import masking_utils as hf
 from transformers.cache_utils import DynamicCache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_attn_mask_utils import AttentionMaskConverter, _prepare_4d_causal_attention_mask_for_sdpa
 
+from golden_file import SMALL, Golden, causal, documents, numbers, packed_bits, window_of
+from make_attention_gym import make_attention_gym
+from make_packed import make_flash_attention, make_flash_mask, make_flashinfer, make_xformers
+from make_positions import make_llama_cpp, make_penzai
+from originals import Originals
+
 warnings.simplefilter("ignore")
-flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # eager, without the compiler's machinery around it
-
-# Unequal on every pair of axes. small also runs the attention, medium has ragged blocks, large none.
-SMALL, MEDIUM, LARGE = (2, 4, 21, 27), (1, 2, 90, 123), (1, 1, 1024, 1280)
-BLOCKS = {"small": [(8, 8)], "medium": [(16, 16), (32, 16)], "large": [(128, 128)]}
-HEAD_DIM, VALUE_DIM, KV_HEADS = 8, 3, 2
-
-
-def numbers(*shape):
-    """The same numbers on every machine: no generator whose stream may change."""
-    count = math.prod(shape)
-    i = torch.arange(count, dtype=torch.int64)
-    i = (i * 2654435761 + 12345) % 4294967296
-    i = (i ^ (i >> 15)) * 2246822519 % 4294967296
-    i = (i ^ (i >> 13)) * 3266489917 % 4294967296
-    return ((i ^ (i >> 16)).to(torch.float64) / 2**31 - 1).to(torch.float32).reshape(shape)
-
-
-def packed_bits(mask):
-    flat = mask.flatten().to(torch.uint8)
-    flat = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).reshape(-1, 8)
-    return (flat << torch.arange(8, dtype=torch.uint8)).sum(dim=-1).to(torch.uint8)
-
-
-def stored(tensor):
-    """Integers as U8 where they fit, else I32."""
-    if tensor.dtype in (torch.int64, torch.int32):
-        small = tensor.numel() > 0 and 0 <= tensor.min() and tensor.max() <= 255
-        tensor = tensor.to(torch.uint8 if small else torch.int32)
-    return tensor.contiguous()
-
-
-class Golden:
-    def __init__(self):
-        self.tensors = {}
-        self.metadata = {"torch": torch.__version__, "transformers": transformers.__version__}
-
-    def put(self, name, tensor):
-        self.tensors[name] = stored(tensor)
-
-    def put_inputs(self):
-        B, H, q_len, kv_len = SMALL
-        self.put("inputs/q", 2 * numbers(B, H, q_len, HEAD_DIM))
-        self.put("inputs/k", 2 * numbers(3, B, KV_HEADS, kv_len, HEAD_DIM)[1])
-        self.put("inputs/v", numbers(5, B, KV_HEADS, kv_len, VALUE_DIM)[2])
-
-    def attention(self, name, block_mask, score_mod=None):
-        q, k, v = (self.tensors["inputs/" + x].double() for x in "qkv")
-        o, lse = flex_attention(q, k, v, score_mod=score_mod, block_mask=block_mask, enable_gqa=True, return_lse=True)
-        self.put(name + "/o", o)
-        self.put(name + "/lse", lse)
-
-    def case(self, name, meaning, make, sizes=None, score_mod=None):
-        """make(B, H, q_len, kv_len) -> (mask_mod, {table: tensor})."""
-        self.metadata[name] = meaning
-        for size, shape in (sizes or {"small": SMALL, "medium": MEDIUM, "large": LARGE}).items():
-            mask_mod, tables = make(*shape)
-            at = f"{name}/{size}"
-            self.put(at + "/shape", torch.tensor(shape))
-            for table, data in tables.items():
-                self.put(f"{at}/table/{table}", data)
-            if size != "large":
-                self.put(at + "/mask", packed_bits(create_mask(mask_mod, *shape, device="cpu")))
-            for block_q, block_kv in BLOCKS[size] if score_mod is None else []:
-                self.blocks(f"{at}/{block_q}x{block_kv}", mask_mod, shape, (block_q, block_kv))
-            if shape == SMALL:
-                self.attention(at, create_block_mask(mask_mod, *shape, device="cpu", BLOCK_SIZE=(8, 8)), score_mod)
-
-    def blocks(self, at, mask_mod, shape, block_size):
-        made = create_block_mask(mask_mod, *shape, device="cpu", BLOCK_SIZE=block_size)
-        for array in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices"):
-            self.put(f"{at}/{array}", getattr(made, array))
-        if block_size == (16, 16):
-            self.put(at + "/grid", torch.tensor(list(made.to_string().encode()), dtype=torch.uint8))
-        self.metadata[at + "/sparsity"] = repr(made.sparsity())
-
-    def save(self, path):
-        """safetensors in a fixed order, so that the same answers are the same file; wide types first: aligned."""
-        types = {torch.uint8: "U8", torch.bool: "BOOL", torch.int32: "I32", torch.float16: "F16", torch.float32: "F32",
-                 torch.float64: "F64"}
-        header, data = {"__metadata__": dict(sorted(self.metadata.items()))}, b""
-        for name in sorted(self.tensors, key=lambda name: (-self.tensors[name].element_size(), name)):
-            tensor = self.tensors[name]
-            end = len(data) + tensor.numel() * tensor.element_size()
-            header[name] = {"dtype": types[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [len(data), end]}
-            data += tensor.numpy().tobytes()
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        text += b" " * (-len(text) % 8)
-        with open(path, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text + data)
-        print(path, len(self.tensors), "tensors,", len([k for k in self.metadata if k.endswith("sparsity")]), "lists")
-
-
-def causal(b, h, q, kv):
-    return q >= kv
-
-
-def documents(length, n=4):
-    """Ascending ids of documents of unequal lengths; the last one is long."""
-    ends = torch.tensor([length * (i + 1) ** 2 // (n + 2) ** 2 for i in range(n)])
-    return torch.searchsorted(ends, torch.arange(length), right=True).to(torch.int32)
-
-
-def window_of(q_len):
-    return {21: 5, 90: 16, 1024: 256}[q_len]
 
 
 # ---- PyTorch FlexAttention and its notebook ------------------------------------------------------------------------
 
 
-def make_flex_attention():
+def make_flex_attention(originals):
     golden = Golden()
-    golden.metadata["notebook"] = "attention-gym 290c1e7, examples/flex_attn.ipynb, predicates written anew"
+    path = "examples/flex_attn.ipynb"
+    golden.metadata["notebook"] = originals.version("attention-gym") + f", {path}, its functions run"
     golden.put_inputs()
+
+    def notebook(name, *others, **cell):
+        """A function of the notebook with its cell's variables."""
+        return getattr(originals.functions("attention-gym", path, [*others, name], {"torch": torch, **cell}), name)
 
     def plain(mask_mod):
         return lambda B, H, q_len, kv_len: (mask_mod, {})
 
     golden.case("noop", "noop_mask", plain(flex.noop_mask))
-    golden.case("causal", "q_idx >= kv_idx", plain(causal))
+    golden.case("causal", "causal_mask of the notebook", plain(notebook("causal_mask")))
 
     def sliding_window(B, H, q_len, kv_len):
         w = window_of(q_len)
-        return (lambda b, h, q, kv: (q >= kv) & (q - kv <= w)), {}
+        return notebook("sliding_window_causal_mask", SLIDING_WINDOW=w), {}
 
     def last_n_keys(B, H, q_len, kv_len):
         w = window_of(q_len)
@@ -167,7 +73,7 @@ def make_flex_attention():
     golden.case("last_n_keys", "causal & (q - kv < w), w = 5, 16, 256", last_n_keys)
 
     def prefix_lm(B, H, q_len, kv_len):
-        return (lambda b, h, q, kv: (kv <= q_len // 3) | (q >= kv)), {}
+        return notebook("prefix_lm_causal_mask", PREFIX_LENGTH=q_len // 3), {}
 
     golden.case("prefix_lm", "(kv <= q_len // 3) | causal: the notebook's prefix has one key more", prefix_lm)
 
@@ -183,7 +89,7 @@ def make_flex_attention():
 
     def document_causal(B, H, q_len, kv_len):
         ids = documents(kv_len)
-        return (lambda b, h, q, kv: (q >= kv) & (ids[q] == ids[kv])), {"document_id": ids}
+        return notebook("document_causal_mask", document_id=ids), {"document_id": ids}
 
     golden.case("document", "document_id[q] == document_id[kv]", document_mask)
     golden.case("document_causal", "causal & document", document_causal)
@@ -197,20 +103,13 @@ def make_flex_attention():
 
     def sasa(B, H, q_len, kv_len):
         W = {21: 6, 90: 14, 1024: 32}[q_len]
-        near = lambda a, b: (a - b).abs() <= 2
-        return (lambda b, h, q, kv: near(q // W, kv // W) & near(q % W, kv % W)), {}
+        return notebook("sasa_mask", "get_x_y", W=W, WINDOW=2), {}
 
     golden.case("sasa", "|dx| <= 2 & |dy| <= 2, W = 6, 14, 32", sasa)
 
     def natten_square(B, H, q_len, kv_len):
-        W, K = math.isqrt(q_len), 3
-
-        def mask_mod(b, h, q, kv):
-            centre = lambda x: x.clamp(K // 2, W - 1 - K // 2)
-            near = lambda x, y: (centre(x) - y).abs() <= K // 2
-            return near(q // W, kv // W) & near(q % W, kv % W)
-
-        return mask_mod, {}
+        W = math.isqrt(q_len)
+        return notebook("natten_mask", "get_x_y", W=W, H=W, K_W=3, K_H=3), {}
 
     squares = {"small": (2, 4, 25, 25), "medium": (1, 2, 169, 169), "large": (1, 1, 1024, 1024)}
     golden.case("natten_square", "the notebook's NATTEN, W = H, K_W = K_H = 3", natten_square, squares)
@@ -238,17 +137,14 @@ def make_flex_attention():
             seq_idx = torch.searchsorted(offsets, torch.arange(kv_len), right=True) - 1
             w = window_of(q_len)
 
-            def mask_mod(b, h, q, kv):
-                q_nested, kv_nested = q - offsets[seq_idx[q]], kv - offsets[seq_idx[kv]]
-                return inner(q_nested, kv_nested, w) & (seq_idx[q] == seq_idx[kv])
-
+            mask_mod = notebook("create_njt_wrapper")(inner(w), offsets, seq_idx)
             return mask_mod, {"offsets": offsets, "seq_idx": seq_idx}
 
         return make
 
-    golden.case("jagged_causal", "create_njt_wrapper(causal)", jagged(lambda q, kv, w: q >= kv))
+    golden.case("jagged_causal", "create_njt_wrapper(causal)", jagged(lambda w: notebook("causal_mask")))
     golden.case("jagged_prefix", "create_njt_wrapper(prefix: kv <= w | causal)",
-                jagged(lambda q, kv, w: (kv <= w) | (q >= kv)))
+                jagged(lambda w: notebook("prefix_lm_causal_mask", PREFIX_LENGTH=w)))
 
     def vision(B, H, q_len, kv_len):
         tokens = [3, 5, 2, 4]  # keys of the first images
@@ -256,10 +152,7 @@ def make_flex_attention():
         images = torch.repeat_interleave(torch.arange(5), torch.tensor(tokens))
         intervals = torch.tensor([[0, 7], [1, 7], [7, 12], [12, q_len - 3], [q_len - 6, q_len]])
 
-        def mask_mod(b, h, q, kv):
-            interval = intervals[images[kv]]
-            return (q >= interval[0]) & (q < interval[1])
-
+        mask_mod = notebook("vision_x_attention_mask", image_boundaries=images, intervals=intervals)
         return mask_mod, {"image_boundaries": images, "intervals": intervals}
 
     golden.case("vision_x_attention", "intervals[image][0] <= q < intervals[image][1]", vision)
@@ -297,27 +190,21 @@ def make_flex_attention():
     def score_case(name, meaning, make, tables=None, mask_mod=flex.noop_mask):
         golden.case("score/" + name, meaning, lambda *shape: (mask_mod, tables or {}), small, make)
 
-    def causal_bias(score, b, h, q, kv):
-        return torch.where(q >= kv, score, -float("inf"))
-
-    score_case("noop", "score", lambda score, b, h, q, kv: score)
+    causal_bias = notebook("causal_bias")
+    score_case("noop", "score", notebook("noop"))
     score_case("causal_bias", "where(causal, score, -inf)", causal_bias)
     golden.put("score/causal_bias/small/create_mask", packed_bits(create_mask(causal_bias, *SMALL, device="cpu")))
 
-    def checkerboard_score(score, b, h, q, kv):
-        odd = (kv - q).abs() % 2
-        return torch.where(odd == 1, score * 0.5, score * 2.0)
-
-    score_case("checkerboard", "x 0.5 where |kv - q| is odd, x 2 where even", checkerboard_score)
+    score_case("checkerboard", "x 0.5 where |kv - q| is odd, x 2 where even", notebook("checkerboard"))
 
     H = SMALL[1]
     slopes = torch.exp2(-torch.tensor([(h + 1) * 8.0 / H for h in range(H)]))
     score_case("alibi_closure", "score + alibi_bias[h] * (kv - q), causal",
-               lambda score, b, h, q, kv: score + slopes[h] * (kv - q), {"alibi_bias": slopes}, causal)
+               notebook("alibi_and_causal_closure", alibi_bias=slopes), {"alibi_bias": slopes}, causal)
     score_case("alibi_functional", "score + (kv - q) * exp2(-((h + 1) * 8 / H)), causal",
-               lambda score, b, h, q, kv: score + (kv - q) * torch.exp2(-((h + 1) * 8.0 / H)), {}, causal)
+               notebook("alibi_and_causal_functional", H=H), {}, causal)
     score_case("tanh_soft_cap", "tanh(score / 2) * 2, causal",
-               lambda score, b, h, q, kv: torch.tanh(score / 2) * 2, {}, causal)
+               notebook("tanh_soft_cap", tanh_approx=torch.tanh), {}, causal)
     score_case("relative", "score + (q - kv)", lambda score, b, h, q, kv: score + (q - kv))
 
     # BlockMask: slices, adjusting, sparse lists without a full list
@@ -336,8 +223,9 @@ def make_flex_attention():
 # ---- Hugging Face --------------------------------------------------------------------------------------------------
 
 
-def make_hugging_face():
+def make_hugging_face(originals):
     golden = Golden()
+    golden.metadata["transformers"] = transformers.__version__
     golden.put_inputs()
     f32 = torch.float32
 
@@ -506,59 +394,25 @@ def make_hugging_face():
     return golden
 
 
-# ---- penzai --------------------------------------------------------------------------------------------------------
-
-
-def make_penzai():
-    golden = Golden()
-    golden.metadata["penzai"] = "google-deepmind/penzai 5bdc18f, penzai/nn/attention.py, predicates written anew"
-    golden.put_inputs()
-
-    def positions(q_len, kv_len, order):
-        kv = torch.arange(kv_len)
-        q = torch.arange(q_len) + (kv_len - q_len)
-        if order == "shuffled":  # keys in a ring buffer, empty slots -1; queries in any order
-            kv = (kv + kv_len // 3) % kv_len
-            kv[torch.arange(kv_len) % 7 == 3] = -1
-            q = q.flip(0)
-            q[1] = -1  # a padded query attends to nothing
-        return q.to(torch.int32), kv.to(torch.int32)
-
-    def make(order, windowed):
-        def inner(B, H, q_len, kv_len):
-            q_pos, kv_pos = positions(q_len, kv_len, order)
-            w = window_of(q_len)
-
-            def mask_mod(b, h, q, kv):
-                mask = (q_pos[q] >= kv_pos[kv]) & (kv_pos[kv] >= 0)
-                return mask & (q_pos[q] - kv_pos[kv] < w) if windowed else mask
-
-            return mask_mod, {"query_positions": q_pos, "kv_positions": kv_pos}
-
-        return inner
-
-    for order in ("ascending", "shuffled"):
-        golden.case("causal_" + order, f"ApplyCausalAttentionMask, {order} positions", make(order, False))
-        golden.case("window_" + order, f"ApplyCausalSlidingWindowAttentionMask, w = 5, 16, 256, {order} positions",
-                    make(order, True))
-
-    # Logits replaced by a finite number: a row without keys averages all of them.
-    q, k, v = (golden.tensors["inputs/" + x].double() for x in "qkv")
-    k, v = (x.repeat_interleave(SMALL[1] // KV_HEADS, dim=1) for x in (k, v))
-    mask_mod, _ = make("shuffled", True)(*SMALL)
-    mask = create_mask(mask_mod, *SMALL, device="cpu")
-    logits = torch.where(mask, q @ k.transpose(-1, -2) / math.sqrt(HEAD_DIM), torch.finfo(torch.float32).min)
-    golden.put("window_shuffled/small/masked_out_value_o", torch.softmax(logits, dim=-1) @ v)
-    return golden
-
-
 # ---- modded-nanogpt ------------------------------------------------------------------------------------------------
 
 
-def make_modded_nanogpt():
+def make_modded_nanogpt(originals):
     golden = Golden()
-    golden.metadata["modded_nanogpt"] = "KellerJordan/modded-nanogpt's FlexAttention records, written anew"
+    golden.metadata["modded_nanogpt"] = originals.version("modded-nanogpt") + ", train_gpt.py, create_blockmasks run"
     block = 128
+
+    class OnCpu:
+        """torch, with what the record asks of a GPU made here."""
+
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+        def arange(self, *arguments, device=None, **others):
+            return torch.arange(*arguments, **others)
+
+    namespace = {"torch": OnCpu(), "Tensor": torch.Tensor, "BlockMask": flex.BlockMask}
+    record = originals.functions("modded-nanogpt", "train_gpt.py", ["create_blockmasks"], namespace)
 
     def tokens_of(length, ends):
         tokens = torch.arange(length) * 7919 % 50000
@@ -568,34 +422,20 @@ def make_modded_nanogpt():
     for name, n_blocks, ends in (("few", 13, [5, 700, 701, 1100]), ("long_documents", 17, [1300]),
                                  ("many", 11, list(range(0, 1408, 57))), ("aligned", 9, [0, 256, 512, 896])):
         tokens = tokens_of(n_blocks * block, ends)
-        docs = (tokens == 50256).cumsum(0)
         golden.put(name + "/tokens", tokens)
-        golden.put(name + "/docs", docs)
-        index = torch.arange(n_blocks)
-        low, high = docs.view(-1, block)[:, 0], docs.view(-1, block)[:, -1]
-        some = (index[:, None] >= index) & (low[:, None] <= high) & (high[:, None] >= low)
-        every = (index[:, None] > index) & (low[:, None] == high) & (high[:, None] == low)
-
-        def newest_first(blocks):
-            order = blocks.to(torch.int8).argsort(dim=-1, descending=False, stable=True).flip(-1)
-            return blocks.sum(dim=-1).to(torch.int32)[None, None], order.to(torch.int32)[None, None]
-
-        partial_counts, partial_order = newest_first(some & ~every)
-        full_counts, full_order = newest_first(every)
-        arrays = {"kv_num_blocks": partial_counts, "kv_indices": partial_order, "full_kv_num_blocks": full_counts,
-                  "full_kv_indices": full_order}
-        for array, tensor in arrays.items():
-            golden.put(f"{name}/all/{array}", tensor)
+        golden.put(name + "/docs", (tokens == 50256).cumsum(0))
+        long_of = lambda window: record.create_blockmasks(None, tokens, torch.tensor(window, dtype=torch.int32))[0]
+        everything = long_of(1 << 20)
+        for array in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices"):
+            golden.put(f"{name}/all/{array}", getattr(everything, array))
         for window in (0, 1, 2, 3, 4, 7, 14):
-            partial = torch.clamp_max(partial_counts, torch.clamp_min(window - full_counts, 1))
-            full = torch.clamp_max(full_counts, window - 1)
-            golden.put(f"{name}/window{window}/kv_num_blocks", partial)
-            golden.put(f"{name}/window{window}/full_kv_num_blocks", full)
+            made = long_of(window)
+            golden.put(f"{name}/window{window}/kv_num_blocks", made.kv_num_blocks)
+            golden.put(f"{name}/window{window}/full_kv_num_blocks", made.full_kv_num_blocks)
             if window == 0:
                 continue  # full counts of -1: BlockMask's own sums go wrong
-            made = flex.BlockMask.from_kv_blocks(
-                partial, partial_order, full, full_order, BLOCK_SIZE=block,
-                mask_mod=lambda b, h, q, kv: (q >= kv) & (docs[q] == docs[kv]))
+            long_bm, short_bm = record.create_blockmasks(None, tokens, torch.tensor(2 * window, dtype=torch.int32))
+            assert torch.equal(short_bm.kv_num_blocks, made.kv_num_blocks)
             golden.metadata[f"{name}/window{window}/sparsity"] = repr(made.sparsity())
             if window in (2, 4) and name in ("few", "many"):
                 # What attention sees through these lists: blocks in neither are left out.
@@ -607,9 +447,16 @@ def make_modded_nanogpt():
     return golden
 
 
+MAKERS = {
+    "flex_attention": make_flex_attention, "hugging_face": make_hugging_face, "penzai": make_penzai,
+    "modded_nanogpt": make_modded_nanogpt, "attention_gym": make_attention_gym, "xformers": make_xformers,
+    "flash_attention": make_flash_attention, "flash_mask": make_flash_mask, "flashinfer": make_flashinfer,
+    "llama_cpp": make_llama_cpp,
+}
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    if len(sys.argv) < 3 or sys.argv[1].startswith("-") or set(sys.argv[3:]) - set(MAKERS):
         sys.exit(__doc__)
-    for source, make_source in (("flex_attention", make_flex_attention), ("hugging_face", make_hugging_face),
-                                ("penzai", make_penzai), ("modded_nanogpt", make_modded_nanogpt)):
-        make_source().save(f"{sys.argv[1]}/{source}.safetensors")
+    originals = Originals(sys.argv[2])
+    for source in sys.argv[3:] or MAKERS:
+        MAKERS[source](originals).save(f"{sys.argv[1]}/{source}.safetensors")

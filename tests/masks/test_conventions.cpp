@@ -139,14 +139,17 @@ const std::vector<Row> rows = {
          }
          return false;
      }},
-    {"causal, one column, start = kv + w", 0,
+    {"causal, one column, start = kv + w - (kv_len - q_len)", 0,
      [](int w, const Size& at) {
          TableData start;
          start.dims = {1, 1, at.kv_len, 1};
-         for (int kv = 0; kv < at.kv_len; ++kv) start.i32.push_back(kv + w);
+         for (int kv = 0; kv < at.kv_len; ++kv) start.i32.push_back(kv + w - at.from_right());
          return flash_mask::startend_row_indices(start, true);
      },
-     [](int q, int kv, int w, const Size&) { return q >= kv && q < kv + w; }},
+     [](int q, int kv, int w, const Size& at) {
+         const int place = q + at.from_right();
+         return place >= kv && place < kv + w;
+     }},
     {"one dimension, kernel w", 1, [](int w, const Size& at) { return natten(at.q_len, 1, w, 1); },
      [](int q, int kv, int w, const Size& at) {
          const int n = std::min(w, at.q_len);

@@ -192,6 +192,66 @@ TEST_CASE("equal masks hash equal, however they are written") {
     CHECK(hash_of("(x[q] == 1 && y[q] == 1) && !(y[kv] == 1)") == hash_of("(x[q] == 1 && y[q] == 1) && !(x[kv] == 1)"));
 }
 
+TEST_CASE("every rule of simplification, by itself") {
+    const std::pair<const char*, const char*> rules[] = {
+        {"3 * 4 == 12 && q < kv", "q < kv"},
+        {"!true || q < kv", "q < kv"},
+        {"!!(q < kv && b == 1)", "q < kv && b == 1"},
+        {"!(q == kv)", "q != kv"},
+        {"!(q != kv)", "q == kv"},
+        {"!(q < kv)", "kv <= q"},
+        {"!(q <= kv)", "kv < q"},
+        {"q < kv && false", "false"},
+        {"false && q < kv", "false"},
+        {"q < kv && true", "q < kv"},
+        {"true && q < kv", "q < kv"},
+        {"q < kv && q < kv", "q < kv"},
+        {"q < kv || true", "true"},
+        {"true || q < kv", "true"},
+        {"q < kv || false", "q < kv"},
+        {"false || q < kv", "q < kv"},
+        {"q < kv || q < kv", "q < kv"},
+        {"q == q", "true"},
+        {"q != q", "false"},
+        {"(q < kv) == (q < kv)", "true"},
+        {"(q < kv) == true", "q < kv"},
+        {"true == (q < kv)", "q < kv"},
+        {"(q < kv) != false", "q < kv"},
+        {"(q < kv) == false", "kv <= q"},
+        {"true != (q < kv)", "kv <= q"},
+        {"true ? q < kv : b == 1", "q < kv"},
+        {"false ? b == 1 : q < kv", "q < kv"},
+        {"h == 1 ? q < kv : q < kv", "q < kv"},
+        {"(h == 1 ? q : q) < kv", "q < kv"},
+        {"q < kv ? true : b == 1", "q < kv || b == 1"},
+        {"q < kv ? false : b == 1", "kv <= q && b == 1"},
+        {"q < kv ? b == 1 : false", "q < kv && b == 1"},
+        {"q < kv ? b == 1 : true", "kv <= q || b == 1"},
+        {"(!(q < kv && b == 1) ? h : q) < kv", "(q < kv && b == 1 ? q : h) < kv"},
+        {"q < q", "false"},
+        {"float(q) < float(q)", "false"},
+        {"q <= q", "true"},
+        {"(q & q) < kv", "q < kv"},
+        {"(q < kv) & (b == 1)", "q < kv && b == 1"},
+        {"(q | q) < kv", "q < kv"},
+        {"(q < kv) | (b == 1)", "q < kv || b == 1"},
+        {"(q < kv) ^ (b == 1)", "(q < kv) != (b == 1)"},
+        {"min(q, q) < kv", "q < kv"},
+        {"max(q, q) < kv", "q < kv"},
+        {"-(-q) < kv", "q < kv"},
+        {"~~q < kv", "q < kv"},
+    };
+    for (const auto& [written, becomes] : rules)
+        CHECK_MESSAGE(hash_of(written) == hash_of(becomes), written << " should become " << becomes);
+    // A NaN is not equal to itself, and neither below nor above anything.
+    CHECK(hash_of("x[q] == x[q]") == hash_of("true"));
+    for (const char* kept : {"float(x[q]) == float(x[q])", "float(q) <= float(q)", "float(q) != float(q)"}) {
+        CHECK_FALSE(is_literal_true(normal(parsed(kept))));
+        CHECK_FALSE(is_literal_false(normal(parsed(kept))));
+    }
+    CHECK(hash_of("!(float(q) < float(kv))") != hash_of("float(kv) <= float(q)"));
+}
+
 TEST_CASE("different masks hash differently") {
     const char* masks[] = {"q < kv",
                            "kv < q",

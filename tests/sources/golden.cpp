@@ -156,15 +156,26 @@ std::string GoldenFile::metadata(const std::string& name) const {
 
 Shape GoldenFile::shape(const std::string& at) const {
     const std::vector<int32_t> dims = ints(at + "/shape");
-    REQUIRE(dims.size() == 4);
-    return {dims[0], dims[1], dims[1], dims[2], dims[3]};
+    REQUIRE((dims.size() == 4 || dims.size() == 5));
+    return {dims[0], dims[1], dims.size() == 5 ? dims[4] : dims[1], dims[2], dims[3]};
 }
 
 Bindings GoldenFile::tables(const std::string& at) const {
     Bindings bindings;
     for (const std::string& name : names_under(at + "/table/"))
         bindings.tables[name] = std::make_shared<const TableData>(table(at + "/table/" + name));
+    for (const std::string& name : names_under(at + "/scalar/")) bindings.scalars[name] = scalar(at, name);
     return bindings;
+}
+
+int32_t GoldenFile::scalar(const std::string& at, const std::string& name) const {
+    const std::vector<int32_t> values = ints(at + "/scalar/" + name);
+    REQUIRE(values.size() == 1);
+    return values[0];
+}
+
+std::vector<int32_t> GoldenFile::list(const std::string& at, const std::string& name) const {
+    return ints(at + "/table/" + name);
 }
 
 PaddedBlocks GoldenFile::blocks(const std::string& at) const {
@@ -203,42 +214,77 @@ void check_dense(const std::vector<uint8_t>& expected, const Mask& mask, const S
                                     << int(expected[first]));
 }
 
+namespace {
+
+// The text's tree, and that the mask comes back from its own text.
+Mask text_of(const std::string& text, const Mask& mask) {
+    REQUIRE_MESSAGE(mask.status().ok(), mask.status().message);
+    const Mask printed = take(parsed_mask(take(to_text(mask)), mask));
+    CHECK(same_tree(printed.tree(), mask.tree()));
+    return take(parsed_mask(text, mask));
+}
+
+// "small" ... of a case.
+std::vector<std::string> sizes_of(const GoldenFile& file, const std::string& name) {
+    std::vector<std::string> sizes;
+    for (const std::string& under : file.names_under(name + "/"))
+        if (const size_t end = under.find("/shape"); end != std::string::npos) sizes.push_back(under.substr(0, end));
+    REQUIRE_MESSAGE(!sizes.empty(), "no case " << name);
+    return sizes;
+}
+
+// Returns how many block lists were compared.
+int check_size(const GoldenFile& file, const std::string& at, const Mask& mask, const Mask& by_text,
+               const Bindings& bindings) {
+    CAPTURE(at);
+    const Shape shape = file.shape(at);
+    if (file.has(at + "/mask")) check_element_wise(file, at, mask, by_text, shape, bindings);
+    std::set<std::string> block_sizes;  // "16x32" of at/16x32/kv_indices
+    for (const std::string& name : file.names_under(at + "/"))
+        if (const size_t end = name.find("/kv_indices"); end != std::string::npos)
+            block_sizes.insert(name.substr(0, end));
+    for (const std::string& block_size : block_sizes) {
+        ClassifyOptions options;
+        char* rest = nullptr;
+        options.block_q = static_cast<int32_t>(std::strtol(block_size.c_str(), &rest, 10));
+        options.block_kv = static_cast<int32_t>(std::strtol(rest + 1, nullptr, 10));
+        const BlockMask ours = take(create_block_mask(mask, shape, bindings, options));
+        check_blocks(file, at + "/" + block_size, ours);
+        CHECK(take(create_block_mask(by_text, shape, bindings, options)).runs == ours.runs);
+    }
+    // No score mod: float64 on both sides, so only the order of additions differs.
+    if (file.has(at + "/o")) check_attention(file, at, mask, {}, bindings, 1e-13);
+    return static_cast<int>(block_sizes.size());
+}
+
+}  // namespace
+
 int check_mask(const GoldenFile& file, const MaskCase& mask_case) {
     CAPTURE(mask_case.name);
-    REQUIRE_MESSAGE(mask_case.mask.status().ok(), mask_case.mask.status().message);
-    const Mask by_text = take(parsed_mask(mask_case.text, mask_case.mask));
-    const Mask printed = take(parsed_mask(take(to_text(mask_case.mask)), mask_case.mask));
-    CHECK(same_tree(printed.tree(), mask_case.mask.tree()));
-
-    int lists = 0, sizes = 0;
-    for (const std::string size : {"small", "medium", "large"}) {
+    const Mask by_text = text_of(mask_case.text, mask_case.mask);
+    int lists = 0;
+    for (const std::string& size : sizes_of(file, mask_case.name)) {
         const std::string at = mask_case.name + "/" + size;
-        if (!file.has(at + "/shape")) continue;
-        CAPTURE(size);
-        ++sizes;
-        const Shape shape = file.shape(at);
         Bindings bindings = file.tables(at);
-        if (mask_case.scalars) mask_case.scalars(shape, bindings);
-        if (file.has(at + "/mask")) check_element_wise(file, at, mask_case.mask, by_text, shape, bindings);
-
-        std::set<std::string> block_sizes;  // "16x32" of at/16x32/kv_indices
-        for (const std::string& name : file.names_under(at + "/"))
-            if (const size_t end = name.find("/kv_indices"); end != std::string::npos)
-                block_sizes.insert(name.substr(0, end));
-        for (const std::string& block_size : block_sizes) {
-            ClassifyOptions options;
-            char* rest = nullptr;
-            options.block_q = static_cast<int32_t>(std::strtol(block_size.c_str(), &rest, 10));
-            options.block_kv = static_cast<int32_t>(std::strtol(rest + 1, nullptr, 10));
-            const BlockMask ours = take(create_block_mask(mask_case.mask, shape, bindings, options));
-            check_blocks(file, at + "/" + block_size, ours);
-            CHECK(take(create_block_mask(by_text, shape, bindings, options)).runs == ours.runs);
-            ++lists;
-        }
-        // No score mod: float64 on both sides, so only the order of additions differs.
-        if (file.has(at + "/o")) check_attention(file, at, mask_case.mask, {}, bindings, 1e-13);
+        if (mask_case.scalars) mask_case.scalars(file.shape(at), bindings);
+        lists += check_size(file, at, mask_case.mask, by_text, bindings);
     }
-    CHECK(sizes > 0);
+    return lists;
+}
+
+int check_mask(const GoldenFile& file, const SizedCase& sized_case) {
+    CAPTURE(sized_case.name);
+    int lists = 0;
+    for (const std::string& size : sizes_of(file, sized_case.name)) {
+        const std::string at = sized_case.name + "/" + size;
+        CAPTURE(at);
+        const Mask mask = sized_case.make(at);
+        const Mask by_text = text_of(sized_case.text(at), mask);
+        Bindings bindings = file.tables(at);
+        for (const TableRef& table : mask.tree().tables)
+            if (table.captured) bindings.tables[table.name] = table.captured;
+        lists += check_size(file, at, mask, by_text, bindings);
+    }
     return lists;
 }
 

@@ -32,8 +32,10 @@ class GoldenFile {
     TableData table(const std::string& name) const;
     std::string metadata(const std::string& name) const;
 
-    Shape shape(const std::string& at) const;      // of at/shape, kv_heads = q_heads
-    Bindings tables(const std::string& at) const;  // at/table/NAME by name
+    Shape shape(const std::string& at) const;      // of at/shape
+    Bindings tables(const std::string& at) const;  // at/table/NAME and at/scalar/NAME by name
+    int32_t scalar(const std::string& at, const std::string& name) const;
+    std::vector<int32_t> list(const std::string& at, const std::string& name) const;  // at/table/NAME
     // The arrays at/kv_num_blocks ...
     PaddedBlocks blocks(const std::string& at) const;
 
@@ -53,6 +55,15 @@ struct MaskCase {
 };
 // Every size of the case in the file; at least one must be there. Returns how many block lists were compared.
 int check_mask(const GoldenFile& file, const MaskCase& mask_case);
+
+// A constructor that takes numbers or data of the case: a mask for each size, at "CASE/SIZE". The text may name the
+// tables that the mask captures, and the case's scalars and tables.
+struct SizedCase {
+    std::string name;
+    std::function<Mask(const std::string& at)> make;
+    std::function<std::string(const std::string& at)> text;
+};
+int check_mask(const GoldenFile& file, const SizedCase& sized_case);
 
 // o and lse of `at` for the file's inputs, within `tolerance` (absolute; values and outputs are of the order of 1).
 void check_attention(const GoldenFile& file, const std::string& at, const Mask& mask, const ScoreMod& score_mod,

@@ -1,4 +1,4 @@
-// modded-nanogpt's long-short lists from token ids, against its construction run through torch.
+// modded-nanogpt's long-short lists from token ids, against its own create_blockmasks.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// penzai's masks over positions, against its predicates run through torch.
+// penzai's masks over positions, against its own layers.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -79,31 +79,15 @@ TEST_SUITE("penzai") {
         CHECK(worst <= 1e-6);  // a score mod makes scores f32
     }
 
-    TEST_CASE("batched positions are the rows' own") {
-        Shape shape;
-        shape.batch = 2;
-        shape.q_len = 3;
-        shape.kv_len = 4;
-        TableData q, kv;
-        q.dims = {2, 3};
-        q.i32 = {0, 1, 2, 5, 3, -1};
-        kv.dims = {2, 4};
-        kv.i32 = {0, 1, -1, 2, 4, 5, 3, 0};
-        const Mask causal = penzai::apply_causal_attention_mask_batched(table("qp", q), table("kvp", kv));
-        const Mask window =
-            penzai::apply_causal_sliding_window_attention_mask_batched(table("qp", q), table("kvp", kv), 2);
-        std::vector<uint8_t> expected, expected_window;
-        for (size_t b = 0; b < 2; ++b) {
-            for (size_t i = 0; i < 3; ++i) {
-                for (size_t j = 0; j < 4; ++j) {
-                    const int32_t at_q = q.i32[b * 3 + i], at_kv = kv.i32[b * 4 + j];
-                    const bool attends = at_kv >= 0 && at_kv <= at_q;
-                    expected.push_back(attends);
-                    expected_window.push_back(attends && at_q - at_kv < 2);
-                }
-            }
-        }
-        check_dense(expected, causal, shape, {});
-        check_dense(expected_window, window, shape, {});
+    TEST_CASE("positions with a batch axis") {
+        const MaskCase cases[] = {
+            {"causal_batched", penzai::apply_causal_attention_mask_batched(query_positions(), kv_positions()),
+             "query_positions[b, q] >= kv_positions[b, kv] && kv_positions[b, kv] >= 0"},
+            {"window_batched",
+             penzai::apply_causal_sliding_window_attention_mask_batched(query_positions(), kv_positions(), param("w")),
+             "query_positions[b, q] >= kv_positions[b, kv] && kv_positions[b, kv] >= 0 && "
+             "query_positions[b, q] - kv_positions[b, kv] < w"},
+        };
+        for (const MaskCase& each : cases) CHECK(check_mask(golden(), each) == 1);
     }
 }

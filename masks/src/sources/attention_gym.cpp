@@ -352,6 +352,15 @@ ScoreMod activation(const std::function<Expr(Expr score)>& f, float offset) {
     return trace_score_mod([&](Expr score, Index, Index, Index, Index) { return log(f(score) + offset); });
 }
 
+Expr gelu(const Expr& x) {
+    // erf(z) = 1 - t (a1 + t (a2 + t (a3 + t (a4 + t a5)))) exp(-z^2) with t = 1 / (1 + p z), for z = |x| / sqrt 2
+    const Expr t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * abs(x));
+    const Expr tail =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) *
+        exp(-0.5f * x * x);
+    return 0.5f * x * (1.0f + sign(x) * (1.0f - tail));
+}
+
 void undo_activation(std::span<float> o, std::span<const float> lse, std::span<const float> v_sum, float offset) {
     const size_t value_dim = lse.empty() ? 0 : o.size() / lse.size();
     for (size_t row = 0; row < lse.size(); ++row) {

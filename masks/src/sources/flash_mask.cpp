@@ -3,6 +3,7 @@
 #include <string>
 
 #include "vkattn/bindings.h"
+#include "vkattn/named.h"
 
 namespace vkattn::flash_mask {
 
@@ -19,15 +20,16 @@ Mask startend_row_indices(TableData indices, bool causal, std::string_view name)
     }
     const bool per_batch = indices.dims[0] != 1, per_head = indices.dims[1] != 1;
     const TableExpr rows = table(name, std::move(indices));
-    return trace_mask([&](Index b, Index h, Index q, Index kv) {
+    const Mask in_rows = trace_mask([&](Index b, Index h, Index q, Index kv) {
         const auto bound = [&](int column) {
             return rows(per_batch ? b : Expr(0), per_head ? h / (q_heads() / kv_heads()) : Expr(0), kv, column);
         };
         const auto outside = [&](int column) { return q < bound(column) || q >= bound(column + 1); };
-        if (causal) return kv <= q && (n == 1 ? q < bound(0) : outside(0));
-        if (n == 2) return q < bound(0) && q >= bound(1);
+        if (n == 1) return q < bound(0);
+        if (n == 2) return causal ? outside(0) : q < bound(0) && q >= bound(1);
         return outside(0) && outside(2);
     });
+    return causal ? causal_lower_right() && in_rows : in_rows;
 }
 
 }  // namespace vkattn::flash_mask

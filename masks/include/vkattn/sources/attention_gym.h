@@ -111,6 +111,9 @@ ScoreMod graphormer_edges(TableExpr bias, TableExpr types, TableExpr lengths, in
 // and lse of the attention give sum_j f(s_j) v_j  =  o exp(lse) - offset sum_j v_j over the attended keys; undo
 // writes that over o. o and v_sum [rows, Dv], lse [rows]; a row that attends to nothing gives 0.
 ScoreMod activation(const std::function<Expr(Expr score)>& f, float offset = 1.0f);
+// F.gelu, which attention-gym takes by default: x (1 + erf(x / sqrt 2)) / 2, with erf by Abramowitz and Stegun's 7.1.26
+// (absolute error below 1.5e-7).
+Expr gelu(const Expr& x);
 void undo_activation(std::span<float> o, std::span<const float> lse, std::span<const float> v_sum, float offset = 1.0f);
 
 }  // namespace vkattn::attention_gym
