@@ -147,6 +147,9 @@ void choose_skeleton(const Capabilities& capabilities, const Problem& problem, C
     if (problem.skeleton != Skeleton::automatic) {
         choice.skeleton = problem.skeleton;
         choice.why += "skeleton as asked; ";
+    } else if (prefers_decode(capabilities, problem, choice)) {
+        choice.skeleton = Skeleton::decode;
+        choice.why += "decode: few query rows a key; ";
     } else if (!capabilities.software) {
         choice.skeleton = Skeleton::tiles;
         choice.why += "tiles: a GPU; ";
@@ -214,11 +217,17 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
     choose_skeleton(capabilities, problem, choice);
+    if (choice.skeleton == Skeleton::decode)
+        if (const std::string obstacle = decode_obstacle(capabilities, choice); !obstacle.empty())
+            return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
     if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
     if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
+    else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
     else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
 
-    if (choice.schedule == Schedule::list &&
+    if (Status status = choose_splits(capabilities, problem, choice); !status.ok()) return status;
+
+    if (choice.schedule == Schedule::list && choice.skeleton != Skeleton::decode &&
         static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)
         return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
                                                  " is not a multiple of this plan's tile of " +
