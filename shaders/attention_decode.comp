@@ -219,7 +219,8 @@ void main() {
     const uint groups = (SPLITS + TEAMS - 1u) / TEAMS;
     uint part_of_grid = gl_WorkGroupID.x + push.tile_base;
     uint flat_tile = part_of_grid / groups;
-    uint split = (part_of_grid - flat_tile * groups) * TEAMS + invocation / SHARERS;
+    // With one team to a workgroup all that follows is the same for all invocations, and compilers must see it.
+    uint split = (part_of_grid - flat_tile * groups) * TEAMS + (TEAMS == 1u ? 0u : invocation / SHARERS);
     if (TEAMS > 1u && split >= SPLITS) return;
 
     tile = tile_place(flat_tile);

@@ -168,16 +168,13 @@ Variant make_merge_variant(const Problem& problem, const Choice& choice, bool na
     Variant variant;
     ModuleKey& module = variant.module;
     module.kernel = "merge_splits";
-    module.addressing = problem.addressing;
+    module.addressing = choice.addressing;
     module.o_type = problem.o_type;
     module.o_vec4 = problem.o_aligned;
     variant.constants = {
-        {SPEC_WORKGROUP_SIZE, items},
-        {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
-        {SPEC_TILE_ROWS, choice.tile_rows},
-        {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
-        {SPEC_SPLITS, choice.splits},
-        {SPEC_NATURAL_SCORES, natural_scores ? 1u : 0u},
+        {SPEC_WORKGROUP_SIZE, items},       {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
+        {SPEC_TILE_ROWS, choice.tile_rows}, {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
+        {SPEC_SPLITS, choice.splits},       {SPEC_NATURAL_SCORES, natural_scores ? 1u : 0u},
     };
     return variant;
 }
@@ -246,6 +243,15 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
 
     auto choice = choose(engine->capabilities, problem, plan->hook);
     if (!choice) return choice.status();
+    const auto variant_of = [&] {
+        return make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook, engine->capabilities.software);
+    };
+    if (choice->skeleton == Skeleton::decode && problem.skeleton == Skeleton::automatic &&
+        engine->options.compiler == nullptr && !is_ahead_of_time(variant_of().module)) {
+        choice = choose(engine->capabilities, problem, plan->hook, false);
+        if (!choice) return choice.status();
+        choice->why += "not decode: its module for this mask is not built ahead of time, and there is no compiler; ";
+    }
     problem.schedule = choice->schedule;
     if (problem.build_lists && problem.schedule != Schedule::list)
         return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
@@ -257,8 +263,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (!capacity) return capacity.status();
     plan->tables_capacity_bytes = *capacity;
     plan->gflops_estimate = choice->gflops_estimate;
-    plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook,
-                                 engine->capabilities.software);
+    plan->variant = variant_of();
 
     PlanReport& report = plan->report;
     PipelineCost cost;
@@ -272,7 +277,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
         plan->widen_pipeline = *widen;
         plan->wide = wide_region(problem);
     }
-    plan->partials_offset = choice->widen ? (plan->wide.end() + 255) / 256 * 256 : work_params_bytes + work_scratch_bytes;
+    plan->partials_offset =
+        choice->widen ? (plan->wide.end() + 255) / 256 * 256 : work_params_bytes + work_scratch_bytes;
     plan->partials_bytes = partials_bytes(problem, *choice);
     if (plan->partials_bytes > 0) {
         plan->merge_items = std::min(plan->merge_items, std::bit_floor(engine->capabilities.max_invocations));
@@ -296,8 +302,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->heads_per_tile = choice->heads_per_tile;
     plan->tile_rows = choice->tile_rows;
     plan->parts = parts_of_tile(*choice);
-    report.tile_kv = static_cast<int32_t>(
-        choice->skeleton == Skeleton::tiles ? choice->threads_x * choice->micro_cols : choice->step_keys);
+    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::tiles ? choice->threads_x * choice->micro_cols
+                                                                              : choice->step_keys);
     report.tables_bytes = plan->tables_capacity_bytes;
     report.workspace_bytes = plan->partials_bytes > 0 ? plan->partials_offset + plan->partials_bytes
                              : choice->widen          ? plan->wide.end()

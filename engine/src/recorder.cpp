@@ -260,8 +260,8 @@ class Recorder {
     // So many workgroups that their share of dense tiles stays under the time cap, and within the device's groups per axis.
     static uint64_t workgroups_per_dispatch(const PlanImpl& plan, int32_t kv_len) {
         const Problem& p = plan.problem;
-        const double tile_ms = 2.0 * (p.head_dim + p.value_dim) * plan.tile_rows * std::max(kv_len, 1) /
-                               plan.gflops_estimate * 1e-6;
+        const double tile_ms =
+            2.0 * (p.head_dim + p.value_dim) * plan.tile_rows * std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
         const double fit = std::clamp(p.max_dispatch_ms * plan.parts / tile_ms, 1.0,
                                       static_cast<double>(plan.engine->capabilities.max_workgroups));
         return static_cast<uint64_t>(fit);

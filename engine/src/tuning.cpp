@@ -141,13 +141,13 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     return {};
 }
 
-void choose_skeleton(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+void choose_skeleton(const Capabilities& capabilities, const Problem& problem, bool decode_shipped, Choice& choice) {
     // Through descriptors, rows of more than this many elements of k and v take seconds to compile on lavapipe (ledger T1).
     constexpr int32_t max_bound_row_elems = 128;
     if (problem.skeleton != Skeleton::automatic) {
         choice.skeleton = problem.skeleton;
         choice.why += "skeleton as asked; ";
-    } else if (prefers_decode(capabilities, problem, choice)) {
+    } else if (decode_shipped && prefers_decode(capabilities, problem, choice)) {
         choice.skeleton = Skeleton::decode;
         choice.why += "decode: few query rows a key; ";
     } else if (!capabilities.software) {
@@ -163,8 +163,8 @@ void choose_skeleton(const Capabilities& capabilities, const Problem& problem, C
 }
 
 Status choose_widen(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
-    // A row of k and v is worth copying when this many rows of q read it (ledger T1), and not at any price in memory.
-    constexpr int64_t min_rows = 32;
+    // A row of k and v is worth copying when this many rows of q read it (ledger T5), and not at any price in memory.
+    constexpr int64_t min_rows = 96;
     constexpr uint64_t max_automatic_bytes = 1u << 30;
     const Shape& s = problem.max_shape;
     const WideRegion wide = wide_region(problem);
@@ -212,11 +212,12 @@ WideRegion wide_region(const Problem& problem) {
     return wide;
 }
 
-Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook) {
+Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
+                      bool decode_shipped) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
-    choose_skeleton(capabilities, problem, choice);
+    choose_skeleton(capabilities, problem, decode_shipped, choice);
     if (choice.skeleton == Skeleton::decode)
         if (const std::string obstacle = decode_obstacle(capabilities, choice); !obstacle.empty())
             return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);

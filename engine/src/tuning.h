@@ -41,7 +41,9 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
 // After tiles are settled.
 Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice);
 
-// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently.
-Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook);
+// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently. `decode_shipped`:
+// whether `automatic` may take the decode skeleton, whose modules are built ahead of time for fewer masks.
+Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
+                      bool decode_shipped = true);
 
 }  // namespace vkattn

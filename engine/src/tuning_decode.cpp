@@ -31,30 +31,29 @@ std::string decode_obstacle(const Capabilities& capabilities, const Choice& choi
 }
 
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
-    // Below this many rows a key, widening k and v does not pay either (choose_widen). Through descriptors a software device checks
-    // every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as stay in registers at once.
-    constexpr int64_t software_rows = 32, gpu_rows = 8;
+    // Ledger T5: with more rows a key the rows skeleton fills its vectors and is as fast. Through descriptors a software device
+    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold.
+    constexpr int64_t software_rows = 16, gpu_rows = 8;
     if (problem.path != Path::automatic && problem.path != Path::scalar) return false;
     if (problem.widen == Widen::on || !decode_obstacle(capabilities, choice).empty()) return false;
     if (problem.max_shape.q_len == 0 || problem.max_shape.kv_len == 0) return false;
     if (capabilities.software)
-        return choice.addressing == Addressing::address && rows_per_key(problem) < software_rows;
+        return choice.addressing == Addressing::address && rows_per_key(problem) <= software_rows;
     return rows_per_key(problem) <= gpu_rows;
 }
 
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const Shape& s = problem.max_shape;
     const int32_t dims = problem.head_dim + problem.value_dim;
-    // Rows of a tile live in registers, 2 max(D, Dv) / sharers + sharers floats each, and unroll code: lavapipe's compile time.
-    uint32_t rows = 1;
+    // Rows of a tile live in registers, 2 max(D, Dv) / sharers + sharers floats each, and are unrolled code: four rows of D 256 take
+    // nearly twice the time of two tiles of two on lavapipe, four of D 128 little more than half.
+    const uint32_t rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
     if (capabilities.software) {
         choice.threads_x = choice.workgroup_size = std::min(capabilities.subgroup_size, 32u);
-        rows = dims <= 512 ? 4 : 2;
     } else {
         choice.threads_x = std::min(capabilities.subgroup_size, 16u);
-        choice.workgroup_size = std::max(std::min(128u, std::bit_floor(capabilities.max_invocations)),
-                                         capabilities.subgroup_size);
-        rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
+        choice.workgroup_size =
+            std::max(std::min(128u, std::bit_floor(capabilities.max_invocations)), capabilities.subgroup_size);
     }
     const auto q_len = static_cast<uint32_t>(std::max(s.q_len, 1));
     const auto group = static_cast<uint32_t>(s.q_heads / s.kv_heads);
@@ -75,8 +74,8 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
 uint64_t count_tiles(const Problem& problem, const Choice& choice) {
     const Shape& s = problem.max_shape;
     const uint64_t head_rows = choice.tile_rows / choice.heads_per_tile;
-    const uint64_t head_tiles =
-        ceil_div(static_cast<uint32_t>(s.q_heads / s.kv_heads), choice.heads_per_tile) * static_cast<uint64_t>(s.kv_heads);
+    const uint64_t head_tiles = ceil_div(static_cast<uint32_t>(s.q_heads / s.kv_heads), choice.heads_per_tile) *
+                                static_cast<uint64_t>(s.kv_heads);
     return static_cast<uint64_t>(s.batch) * head_tiles * ((static_cast<uint64_t>(s.q_len) + head_rows - 1) / head_rows);
 }
 
@@ -90,7 +89,8 @@ uint64_t partials_bytes(const Problem& problem, const Choice& choice) {
     const Shape& s = problem.max_shape;
     const uint64_t rows =
         static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads) * static_cast<uint64_t>(s.q_len);
-    return std::max<uint64_t>(rows, 1) * choice.splits * 4 * (static_cast<uint64_t>((problem.value_dim + 3) / 4) * 4 + 4);
+    return std::max<uint64_t>(rows, 1) * choice.splits * 4 *
+           (static_cast<uint64_t>((problem.value_dim + 3) / 4) * 4 + 4);
 }
 
 Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
@@ -98,13 +98,15 @@ Status choose_splits(const Capabilities& capabilities, const Problem& problem, C
     const bool decode = choice.skeleton == Skeleton::decode;
     auto obstacle = [&]() -> std::string {
         const uint64_t bytes = partials_bytes(problem, choice);
-        const uint64_t items = count_tiles(problem, choice) * choice.tile_rows * static_cast<uint64_t>((problem.value_dim + 3) / 4);
+        const uint64_t items =
+            count_tiles(problem, choice) * choice.tile_rows * static_cast<uint64_t>((problem.value_dim + 3) / 4);
         if (bytes == 0) return {};
         if (bytes / 4 > 0xffffffffull || items > 0xffffffffull ||
             count_tiles(problem, choice) * parts_of_tile(choice) > 0xffffffffull)
             return "the splits' partials have more than 2^32 elements";
         if (choice.addressing == Addressing::binding && bytes > capabilities.max_storage_buffer_range)
-            return "the splits' partials take " + std::to_string(bytes) + " bytes, more than the device's descriptor range";
+            return "the splits' partials take " + std::to_string(bytes) +
+                   " bytes, more than the device's descriptor range";
         return {};
     };
     if (problem.splits != 0) {

@@ -51,7 +51,8 @@ constexpr Lists schedules[] = {{Schedule::dense, ListEncoding::runs},
                                {Schedule::list, ListEncoding::runs},
                                {Schedule::list, ListEncoding::indices}};
 constexpr int32_t split_counts[] = {1, 2, 3, 7};
-constexpr vkattn::Shape shapes[] = {{2, 6, 2, 5, 131}, {1, 8, 1, 1, 257}, {3, 3, 3, 2, 64}, {1, 7, 1, 3, 45}, {2, 4, 2, 70, 200}};
+constexpr vkattn::Shape shapes[] = {
+    {2, 6, 2, 5, 131}, {1, 8, 1, 1, 257}, {3, 3, 3, 2, 64}, {1, 7, 1, 3, 45}, {2, 4, 2, 70, 200}};
 constexpr Layout layouts[] = {Layout::bhld, Layout::blhd, Layout::broadcast, Layout::odd};
 constexpr int32_t blocks[][2] = {{128, 128}, {64, 16}};
 
@@ -80,13 +81,15 @@ TEST_CASE("splits: a pairwise table against float64") {
     enum Axis : size_t { mask, score, kernel, type, dim, schedule, split, shape, layout, block };
     PairwiseOptions options;
     options.allowed = [](size_t i, int32_t x, size_t j, int32_t y) {
-        if (i == mask && j == schedule) return schedules[y].schedule != Schedule::interval || mask_entry(masks[x]).interval;
+        if (i == mask && j == schedule)
+            return schedules[y].schedule != Schedule::interval || mask_entry(masks[x]).interval;
         return true;
     };
     options.free_pairs = {{mask, dim}, {score, dim}, {score, type}, {type, schedule}, {dim, schedule}};
-    const auto table = pairwise_table({count(masks), count(scores), count(kernels), count(types), count(dims), count(schedules),
-                                       count(split_counts), count(shapes), count(layouts), count(blocks)},
-                                      options);
+    const auto table =
+        pairwise_table({count(masks), count(scores), count(kernels), count(types), count(dims), count(schedules),
+                        count(split_counts), count(shapes), count(layouts), count(blocks)},
+                       options);
     uint64_t seed = 1;
     for (const auto& row : table) {
         AttentionCase c;
@@ -230,7 +233,8 @@ TEST_CASE("a speculative tree in one launch: few queries, an ancestor table, one
         c.splits = 3;
         c.poison = Poison::none;
         Inputs inputs = make_inputs(c);
-        inputs.mask.mask = vkattn::tree_ancestors(vkattn::table("ancestor", vkattn::Type::boolean), vkattn::param("prefix"));
+        inputs.mask.mask =
+            vkattn::tree_ancestors(vkattn::table("ancestor", vkattn::Type::boolean), vkattn::param("prefix"));
         inputs.bindings.tables["ancestor"] = table;
         inputs.bindings.scalars["prefix"] = vkattn::Scalar{prefix};
         inputs.keep = [&](int32_t, int32_t, int32_t q, int32_t kv) {
