@@ -75,8 +75,9 @@ float transposing_sum(float x[SHARERS]) {
 bool is_walked(uint r) { return walk_head < 0 || row_h[r] == walk_head; }
 
 // Keys [kv, kv + SHARERS). Moved back to end at kv_len, since drivers may run a last time with no invocation active and load all
-// the same; then, and at the end of a tested run, keys outside [kv, end) are excluded.
-void attend(int kv, int end, bool masked, const bool tested) {
+// the same; keys outside [kv, end) are excluded. Every step is tested: that is one evaluation a row for all keys of the step, and
+// one loop compiles in half the time of two.
+void attend(int kv, int end, bool full) {
     int first = max(min(kv, params.kv_len - int(SHARERS)), 0);
     RowPlace k_step_first = row_add(k_first, k_step(uint(first)));
     RowPlace v_step_first = row_add(v_first, v_step(uint(first)));
@@ -100,10 +101,9 @@ void attend(int kv, int end, bool masked, const bool tested) {
         float score = transposing_sum(products[r]);
         MaskCol col = mask_col(tile.b, row_h[r], key);
         if (HAS_SCORE_MOD != 0) score = score_pair(mask_values[r], col, score, tile.b, row_h[r], row_q[r], key);
-        bool attends = true;
-        if (tested)
-            attends = inside && is_walked(r) && (!masked || mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key));
-        if (tested) score = attends ? score : LOWEST_SCORE;
+        bool kept = mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key);     // no branch
+        bool attends = inside && is_walked(r) && (full || kept);
+        score = attends ? score : LOWEST_SCORE;
         float factor = softmax_rescale(state[r], team_max(score));
         float weight = softmax_weight(state[r], score);
         weights[r] = attends ? weight : 0.0;
@@ -129,26 +129,33 @@ void attend_exactly(int kv, bool full, uint pass) {
     int key = min(kv, params.kv_len - 1);
     RowPlace k_row = row_add(k_first, k_step(uint(key)));
     RowPlace v_row = row_add(v_first, v_step(uint(key)));
-    [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
-        float score = 0.0;
-        [[unroll]] for (uint part = 0u; part < k_parts; part++) {
-            vec4 x = k_owned(k_row, part, own);
-            [[unroll]] for (uint i = 0u; i < k_unit; i++) score = fma(query[r][part][i], x[i], score);
+    float scores[TILE_ROWS];
+    [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) scores[r] = 0.0;
+    [[unroll]] for (uint part = 0u; part < k_parts; part++) {
+        vec4 x = k_owned(k_row, part, own);
+        [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
+            [[unroll]] for (uint i = 0u; i < k_unit; i++) scores[r] = fma(query[r][part][i], x[i], scores[r]);
         }
-        score = team_sum(score);
+    }
+    float weights[TILE_ROWS];
+    bool attends[TILE_ROWS];
+    [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
+        float score = team_sum(scores[r]);
         MaskCol col = mask_col(tile.b, row_h[r], key);
         if (HAS_SCORE_MOD != 0) score = score_pair(mask_values[r], col, score, tile.b, row_h[r], row_q[r], key);
-        bool attends = is_walked(r) && (full || mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key));
-        attends = attends && floatBitsToUint(score) != 0xff800000u;
+        attends[r] = is_walked(r) && (full || mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key));
+        attends[r] = attends[r] && floatBitsToUint(score) != 0xff800000u;
         if (pass == PASS_MAXIMA) {
-            state[r].row_max = attends && is_finite(score) ? max(state[r].row_max, score) : state[r].row_max;
+            state[r].row_max = attends[r] && is_finite(score) ? max(state[r].row_max, score) : state[r].row_max;
         } else {
-            float weight = attends ? max(softmax_weight(state[r], score), 1e-37) : 0.0;
-            if (attends && !is_finite(score)) state[r].row_sum = not_a_number();
-            if (own == 0u) state[r].row_sum += weight;
-            [[unroll]] for (uint part = 0u; part < v_parts; part++)
-                acc[r][part] += mix(vec4(0.0), weight * v_owned(v_row, part, own), bvec4(attends));
+            weights[r] = attends[r] ? max(softmax_weight(state[r], score), 1e-37) : 0.0;
+            state[r].row_sum += attends[r] && !is_finite(score) ? not_a_number() : own == 0u ? weights[r] : 0.0;
         }
+    }
+    if (pass == PASS_MAXIMA) return;
+    [[unroll]] for (uint part = 0u; part < v_parts; part++) {
+        vec4 x = v_owned(v_row, part, own);
+        [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) acc[r][part] += mix(vec4(0.0), weights[r] * x, bvec4(attends[r]));
     }
 }
 
@@ -178,9 +185,7 @@ void run_pass(uint split, uint pass) {
             KeyRun run = walk_run(walk, i, passed);
             int kv = run.begin;
             if (pass == PASS_FAST) {
-                int whole_end = run.full && !by_head ? run.end - int(SHARERS) : run.begin - 1;
-                [[dont_unroll]] for (; kv <= whole_end; kv += int(SHARERS)) attend(kv, run.end, false, false);
-                [[dont_unroll]] for (; kv < run.end; kv += int(SHARERS)) attend(kv, run.end, !run.full, true);
+                [[dont_unroll]] for (; kv < run.end; kv += int(SHARERS)) attend(kv, run.end, run.full);
             } else {
                 [[dont_unroll]] for (; kv < run.end; kv++) attend_exactly(kv, run.full, pass);
             }

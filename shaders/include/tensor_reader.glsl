@@ -115,20 +115,27 @@ vec4 READ(owned)(RowPlace row, uint part, uint own) {
     }
 #if READ_TYPE == TYPE_F32
     float mine = 0.0;
-    [[unroll]] for (uint i = 0u; i < THREADS_X; i++) {
-        uint e = first + i;
 #if READ_VEC4
-        if (e < READ_DIM) mine = mix(mine, READ_UNIT(row, e / 4u)[e % 4u], own == i);
-#else
-        if (e < READ_DIM) mine = mix(mine, READ_UNIT(row, e), own == i);
-#endif
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i += 4u) {
+        if (first + i >= READ_DIM) continue;
+        vec4 x = READ(group)(row, (first + i) / 4u);
+        [[unroll]] for (uint j = 0u; j < 4u; j++) mine = mix(mine, x[j], own == i + j);
     }
+#else
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i++) {
+        if (first + i < READ_DIM) mine = mix(mine, READ_UNIT(row, first + i), own == i);
+    }
+#endif
     return vec4(mine, 0.0, 0.0, 0.0);
 #elif READ_VEC4
     uint mine = 0u;
-    [[unroll]] for (uint i = 0u; i < THREADS_X; i++) {
-        uint word = first + i;
-        if (2u * word < READ_DIM) mine = mix(mine, READ_UNIT(row, word / 2u)[word % 2u], own == i);
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i += 2u) {
+        uint e = 2u * (first + i);
+        if (e >= READ_DIM) continue;
+        uvec2 x = uvec2(READ_UNIT(row, e / 4u).x, 0u);
+        if (e + 2u < READ_DIM) x = READ_UNIT(row, e / 4u);
+        mine = mix(mine, x.x, own == i);
+        mine = mix(mine, x.y, own == i + 1u);
     }
     if (READ_DIM % 2u != 0u) mine = 2u * (first + own) + 1u == READ_DIM ? mine & 0xffffu : mine;  // the upper half is not the row's
     return vec4(READ_DECODE_PAIR(mine), 0.0, 0.0);
