@@ -9,8 +9,8 @@
 //   o = acc / row_sum; a row that ended with NaN or infinity is done again, exactly (recompute_row)
 //
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
-// Grid: x = (b * Hq / HEADS_PER_TILE + h / HEADS_PER_TILE) * q_tiles + tile, so that neighbours share keys. TILE_ROWS ==
-// WORKGROUP_SIZE, one row each; with few rows the heads of a group share a tile.
+// Grid: x = flat tile * SPLITS + split (tile_rows.glsl), so that neighbours share keys. TILE_ROWS == WORKGROUP_SIZE, one row each;
+// with few rows the heads of a group share a tile. With splits the row's state goes to the workspace, and merge_splits makes o of it.
 // Shared memory: none. Barriers: none; invocations share only the addresses of keys.
 // Loops over d are unrolled, because they index private arrays: about (STEP_KEYS + TESTED_KEYS + 1) * (D + Dv) multiply-adds.
 #include "arguments.glsl"
@@ -20,11 +20,11 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "output_store.glsl"
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
+#include "tile_rows.glsl"
+#include "partials.glsl"
 
 // Keys of a tested step. With large dims fewer: every step is unrolled, and drivers' compile time grows faster than its length.
 const uint TESTED_KEYS = HEAD_DIM + VALUE_DIM <= 256u ? STEP_KEYS : (STEP_KEYS + 3u) / 4u;
-
-const uint HEAD_ROWS = TILE_ROWS / HEADS_PER_TILE;
 
 // This invocation's row and its state. Rows past the end compute the last row again and store nothing.
 int b, h, q;
@@ -83,8 +83,9 @@ void recompute_row(BlockWalk walk) {
     state = softmax_init();
     [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
     [[dont_unroll]] for (uint pass = 0u; pass < 2u; pass++) {
+        uint passed = 0u;
         [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
-            KeyRun run = walk_run(walk, i);
+            KeyRun run = walk_run(walk, i, passed);
             [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv++) {
                 int key = min(kv, params.kv_len - 1);
                 RowPlace k_row = row_add(k_first, k_step(uint(key)));
@@ -131,7 +132,13 @@ BlockWalk start_walk(uint first_q) {
 #endif
 }
 
-void store_row() {
+void store_row(uint split) {
+    if (SPLITS > 1u) {
+        RowPlace place = partial_place(b, h, q, split);
+        [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) partial_store(place, d, acc[d]);
+        partial_store_state(place, state.row_max, state.row_sum);
+        return;
+    }
     bool poisoned = !is_finite(state.row_sum);
     float inverse = softmax_inverse(state);
     RowPlace o_row = row_add(o_head(uint(b), uint(h)), o_step(uint(q)));
@@ -141,18 +148,16 @@ void store_row() {
 }
 
 void main() {
-    uint flat_tile = gl_WorkGroupID.x + push.tile_base;
-    uint head_tile = flat_tile / params.q_tiles;
-    uint first_q = (flat_tile - head_tile * params.q_tiles) * HEAD_ROWS;
-    uint head_tiles = uint(params.q_heads) / HEADS_PER_TILE;
-    b = int(head_tile / head_tiles);
-    uint first_h = (head_tile - uint(b) * head_tiles) * HEADS_PER_TILE;
-    h = int(first_h + gl_LocalInvocationIndex / HEAD_ROWS);
-    uint row = first_q + gl_LocalInvocationIndex % HEAD_ROWS;
-    q = min(int(row), params.q_len - 1);
+    uint part = gl_WorkGroupID.x + push.tile_base;
+    uint split = part % SPLITS;
+    TilePlace tile = tile_place(part / SPLITS);
+    uint row = gl_LocalInvocationIndex;
+    uint kv_head = uint(tile.kv_head);
+    b = tile.b;
+    h = tile_row_h(tile, row);
+    q = tile_row_q(tile, row);
     mask_values = mask_row(b, h, q);
 
-    uint kv_head = first_h / uint(params.group);
     k_first = k_head(uint(b), kv_head);
     v_first = v_head(uint(b), kv_head);
     [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
@@ -165,10 +170,11 @@ void main() {
     [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
     state = softmax_init();
 
-    BlockWalk walk = start_walk(first_q);
+    BlockWalk walk = walk_share(start_walk(uint(tile.first_q)), split, STEP_KEYS);
     if (params.kv_len > 0) {
+        uint passed = 0u;
         [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
-            KeyRun run = walk_run(walk, i);
+            KeyRun run = walk_run(walk, i, passed);
             int kv = run.begin;
             int whole_end = run.full ? run.end - int(STEP_KEYS) : run.begin - 1;
             [[dont_unroll]] for (; kv <= whole_end; kv += int(STEP_KEYS)) attend(kv, run.end, false, false, STEP_KEYS);
@@ -178,5 +184,5 @@ void main() {
         [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) finite = finite && is_finite(acc[d]);
         if (!finite) recompute_row(walk);
     }
-    if (row < uint(params.q_len)) store_row();
+    if (tile_row_exists(tile, row)) store_row(split);
 }

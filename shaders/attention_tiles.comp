@@ -9,7 +9,8 @@
 //   o = acc / row_sum; a tile with NaN or infinity in a row is done again, exactly (PASS_MAXIMA, PASS_EXACT)
 //
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
-// Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys. TILE_ROWS == ROWS.
+// Grid: x = flat tile * SPLITS + split (tile_rows.glsl), so that neighbours share keys. TILE_ROWS == ROWS. With splits the rows'
+// state goes to the workspace, and merge_splits makes o of it.
 // A thread (tx, ty) owns scores of rows ty * MICRO_ROWS + r and keys c * THREADS_X + tx, and groups i * THREADS_X + tx of these
 // rows' output: 4 * MICRO_ROWS * ceil(Dv / (4 THREADS_X)) registers, the one thing that grows with Dv. MICRO_ROWS: 1, 2 or a multiple
 // of 4; ROWS a multiple of 4; THREADS_X at most the subgroup size when SUBGROUP_REDUCE.
@@ -22,6 +23,8 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "output_store.glsl"
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
+#include "tile_rows.glsl"
+#include "partials.glsl"
 
 const uint ROWS = WORKGROUP_SIZE / THREADS_X * MICRO_ROWS;
 const uint COLS = THREADS_X * MICRO_COLS;
@@ -234,8 +237,9 @@ void run_pass(BlockWalk walk, uint pass) {
         if (pass == PASS_EXACT) state[r].row_sum = 0.0; else state[r] = softmax_init();
         [[unroll]] for (uint i = 0u; i < ACC_GROUPS; i++) acc[r][i] = vec4(0.0);
     }
+    uint passed = 0u;
     [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
-        KeyRun run = walk_run(walk, i);
+        KeyRun run = walk_run(walk, i, passed);
         [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(COLS)) {
             multiply_qk(kv, run.end);
             uint attending = ~0u;
@@ -284,7 +288,7 @@ bool tile_is_finite() {
     return not_finite == 0u;
 }
 
-void store_rows() {
+void store_rows(uint split) {
     float sums[MICRO_ROWS];
     [[unroll]] for (uint r = 0u; r < MICRO_ROWS; r++) sums[r] = state[r].row_sum;
     reduce_rows(sums, true);
@@ -292,6 +296,15 @@ void store_rows() {
         int q = first_q + int(ty * MICRO_ROWS + r);
         if (q < params.q_len) {
             state[r].row_sum = sums[r];
+            if (SPLITS > 1u) {
+                RowPlace place = partial_place(b, h, q, split);
+                [[unroll]] for (uint i = 0u; i < ACC_GROUPS; i++) {
+                    uint group = i * THREADS_X + tx;
+                    if (group < VALUE_GROUPS) partial_store(place, group, acc[r][i]);
+                }
+                if (tx == 0u) partial_store_state(place, state[r].row_max, sums[r]);
+                continue;
+            }
             bool poisoned = !is_finite(sums[r]);
             float inverse = softmax_inverse(state[r]);
             RowPlace o_row = row_add(o_head(uint(b), uint(h)), o_step(uint(q)));
@@ -312,12 +325,13 @@ void main() {
 #endif
     tx = tid % THREADS_X;
     ty = tid / THREADS_X;
-    uint flat_tile = gl_WorkGroupID.x + push.tile_base;
-    uint head = flat_tile / params.q_tiles;
-    first_q = int((flat_tile - head * params.q_tiles) * ROWS);
-    b = int(head / uint(params.q_heads));
-    h = int(head) - b * params.q_heads;
-    uint kv_head = uint(h / params.group);
+    uint part = gl_WorkGroupID.x + push.tile_base;
+    uint split = part % SPLITS;
+    TilePlace tile = tile_place(part / SPLITS);
+    b = tile.b;
+    h = tile.first_h;
+    first_q = tile.first_q;
+    uint kv_head = uint(tile.kv_head);
     q_first = q_head(uint(b), uint(h));
     k_first = k_head(uint(b), kv_head);
     v_first = v_head(uint(b), kv_head);
@@ -325,11 +339,11 @@ void main() {
     if (tid == 0u) not_finite = 0u;
     barrier();      // the flag is clear
 
-    BlockWalk walk = start_walk();
+    BlockWalk walk = walk_share(start_walk(), split, COLS);
     uint passes = 1u;
     [[dont_unroll]] for (uint pass = PASS_FAST; pass < passes; pass++) {
         run_pass(walk, pass);
         if (pass == PASS_FAST && !tile_is_finite()) passes = PASS_EXACT + 1u;
     }
-    store_rows();
+    store_rows(split);
 }

@@ -18,8 +18,14 @@ namespace {
 
 using namespace vkattn;
 
+struct Axes {
+    ModuleKey key;
+    size_t n_hooks = SIZE_MAX;  // the first so many
+};
+
 struct Manifest {
-    std::vector<ModuleKey> axes, alone;
+    std::vector<Axes> axes;
+    std::vector<ModuleKey> alone;
     std::vector<EmittedHook> hooks;
 };
 
@@ -40,7 +46,7 @@ ElementType element_type(const std::string& word) {
     fail("unknown element type '" + word + "'");
 }
 
-ModuleKey parse_axes(std::istringstream line) {
+ModuleKey parse_key(std::istringstream& line) {
     std::string kernel, addressing, q, k, v, o, subgroup;
     if (!(line >> kernel >> addressing >> q >> k >> v >> o >> subgroup)) fail("axes need seven words");
     ModuleKey key;
@@ -52,6 +58,18 @@ ModuleKey parse_axes(std::istringstream line) {
     key.o_type = element_type(o);
     key.subgroup_reduce = subgroup == "1";
     return key;
+}
+
+ModuleKey parse_alone(const std::string& text) {
+    std::istringstream line(text);
+    return parse_key(line);
+}
+
+Axes parse_axes(const std::string& text) {
+    std::istringstream line(text);
+    Axes axes{parse_key(line)};
+    if (size_t n_hooks = 0; line >> n_hooks) axes.n_hooks = n_hooks;
+    return axes;
 }
 
 EmittedHook parse_hook(const std::string& text) {
@@ -67,8 +85,8 @@ Manifest read_manifest(const std::string& path) {
     std::ifstream file(path);
     if (!file) fail("cannot read " + path);
     for (std::string line; std::getline(file, line);) {
-        if (line.rfind("axes ", 0) == 0) manifest.axes.push_back(parse_axes(std::istringstream(line.substr(5))));
-        if (line.rfind("alone ", 0) == 0) manifest.alone.push_back(parse_axes(std::istringstream(line.substr(6))));
+        if (line.rfind("axes ", 0) == 0) manifest.axes.push_back(parse_axes(line.substr(5)));
+        if (line.rfind("alone ", 0) == 0) manifest.alone.push_back(parse_alone(line.substr(6)));
         if (line.rfind("hook ", 0) == 0) manifest.hooks.push_back(parse_hook(line.substr(5)));
     }
     return manifest;
@@ -113,7 +131,8 @@ std::string index_text(const Manifest& manifest, const std::string& directory) {
     };
     for (size_t h = 0; h < manifest.hooks.size(); h++) {
         for (size_t a = 0; a < manifest.axes.size(); a++) {
-            ModuleKey key = manifest.axes[a];
+            if (h >= manifest.axes[a].n_hooks) continue;
+            ModuleKey key = manifest.axes[a].key;
             key.hook_hash = manifest.hooks[h].hash;
             const std::string place = std::to_string(h) + "/" + std::to_string(a);
             embed(key, "module_" + std::to_string(h) + "_" + std::to_string(a), place);

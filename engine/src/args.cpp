@@ -266,11 +266,14 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
         }
         if (problem.addressing == Addressing::binding && t.length > 0) {
             // One head of one batch entry is the smallest window; 256 bytes are lost to alignment at most.
+            const int64_t more_heads = i == 0 || i == 3 ? int64_t{plan->heads_per_tile} - 1 : 0;
             const uint64_t head_bytes =
-                static_cast<uint64_t>((t.length - 1) * strides.l + t.dim) * element_bytes(t.type);
+                static_cast<uint64_t>(more_heads * strides.h + (t.length - 1) * strides.l + t.dim) *
+                element_bytes(t.type);
             if (head_bytes + 256 > plan->engine->capabilities.max_storage_buffer_range)
                 return error(Code::limit_exceeded,
-                             std::string("one head of ") + t.name + " spans " + std::to_string(head_bytes) +
+                             (more_heads == 0 ? std::string("one head of ") : std::string("the heads of a tile of ")) +
+                                 t.name + " span" + (more_heads == 0 ? "s " : " ") + std::to_string(head_bytes) +
                                  " bytes, beyond the device's descriptor range of " +
                                  std::to_string(plan->engine->capabilities.max_storage_buffer_range) +
                                  "; use Addressing::address");
@@ -290,7 +293,7 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
     const uint32_t tile_rows = static_cast<uint32_t>(plan->report.tile_q);
     params.q_tiles = (static_cast<uint32_t>(shape.q_len) + tile_rows - 1) / tile_rows;
     const uint64_t heads = static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads);
-    if (params.q_tiles != 0 && heads > 0xffffffffull / params.q_tiles)
+    if (params.q_tiles != 0 && heads > 0xffffffffull / params.q_tiles / plan->parts)
         return error(Code::limit_exceeded, "batch x q_heads x tiles of " + number(tile_rows) +
                                                " query rows is beyond 2^32; split the call over the batch");
 

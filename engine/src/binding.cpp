@@ -71,6 +71,7 @@ Status bind_addresses(const EngineImpl& engine, BindingImpl& binding, const std:
     }
     const uint64_t work = binding.address[binding_work];
     binding.address[binding_params] = work;
+    binding.address[binding_work] = work + binding.plan->partials_offset;
     if (binding.plan->widen_pipeline != VK_NULL_HANDLE) {
         const WideRegion& wide = binding.plan->wide;
         binding.source_address = {binding.address[binding_k], binding.address[binding_v]};
@@ -114,6 +115,9 @@ Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const st
     // Absent buffers stand on the workspace's scratch: no descriptor may be invalid, and nothing touches them.
     infos.fill({buffers.work.buffer, buffers.work.offset + work_params_bytes, work_scratch_bytes});
     infos[binding_params] = {buffers.work.buffer, buffers.work.offset, work_params_bytes};
+    if (binding.plan->partials_bytes > 0)
+        infos[binding_work] = {buffers.work.buffer, buffers.work.offset + binding.plan->partials_offset,
+                               binding.plan->partials_bytes};
     for (size_t i = 0; i < 4; i++) binding.range_bytes[i] = binding.total_bytes[i] = work_scratch_bytes;
 
     for (const Slot& slot : slots) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cores.h"
 #include "engine_impl.h"
 
 namespace vkattn {
@@ -89,6 +90,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.max_invocations = lowered(std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]),
                                 options.limits.max_invocations);
     c.max_workgroups = lowered(limits.maxComputeWorkGroupCount[0], options.limits.max_workgroups);
+    c.cores = lowered(count_cores(impl->instance_functions, c.device), options.limits.cores);
     c.max_storage_buffer_range =
         lowered<uint64_t>(limits.maxStorageBufferRange, options.limits.max_storage_buffer_range);
     c.storage_offset_alignment = std::max<uint64_t>(limits.minStorageBufferOffsetAlignment, 4);

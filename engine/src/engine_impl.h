@@ -33,7 +33,8 @@ enum BindingSlot : uint32_t {
     binding_count
 };
 
-// Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set, then the widened k and v.
+// Workspace: AttentionParams, then scratch that stands in for absent buffers in the descriptor set, then the widened k and v or
+// the splits' partials, one behind the other.
 constexpr uint64_t work_params_bytes = 4096;
 constexpr uint64_t work_scratch_bytes = 4096;
 
@@ -93,9 +94,14 @@ class PlanImpl {
     EmittedHook hook;
     Variant variant;
     VkPipeline pipeline = VK_NULL_HANDLE;
-    uint32_t heads_per_tile = 1;                    // q_heads that share a key head and a tile; divides the group
-    VkPipeline widen_pipeline = VK_NULL_HANDLE;     // null: attention reads the caller's k and v
-    VkPipeline classify_pipeline = VK_NULL_HANDLE;  // null: lists come from the host
+    uint32_t heads_per_tile = 1;                       // q_heads that share a key head and a tile
+    uint32_t tile_rows = 1;                            // of all heads in it
+    uint32_t parts = 1;                                // workgroups of a tile
+    VkPipeline merge_pipeline = VK_NULL_HANDLE;        // null: attention writes o itself
+    uint32_t merge_items = 64;                         // groups of four elements of o that one workgroup makes
+    uint64_t partials_offset = 0, partials_bytes = 0;  // the splits' partials in the workspace
+    VkPipeline widen_pipeline = VK_NULL_HANDLE;        // null: attention reads the caller's k and v
+    VkPipeline classify_pipeline = VK_NULL_HANDLE;     // null: lists come from the host
     VkPipeline compact_pipeline = VK_NULL_HANDLE;
     uint32_t compact_rows = 64;  // block rows that one workgroup compacts
     uint32_t widen_rows = 64;    // rows of k and v that one workgroup copies

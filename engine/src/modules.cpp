@@ -54,16 +54,22 @@ std::string cache_key(const CompileJob& job, const std::string& compiler_version
     return hash_hex(key);
 }
 
-}  // namespace
-
-Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const EngineOptions& options) {
-    const std::string name = module_name(key);
+const AheadOfTimeModule* find_shipped(const std::string& name) {
     const auto shipped = ahead_of_time_modules();
     const auto found =
         std::lower_bound(shipped.begin(), shipped.end(), std::string_view(name),
                          [](const AheadOfTimeModule& m, std::string_view wanted) { return m.name < wanted; });
-    if (found != shipped.end() && found->name == name)
-        return Module{{found->spirv.begin(), found->spirv.end()}, ModuleOrigin::ahead_of_time};
+    return found != shipped.end() && found->name == name ? &*found : nullptr;
+}
+
+}  // namespace
+
+bool is_ahead_of_time(const ModuleKey& key) { return find_shipped(module_name(key)) != nullptr; }
+
+Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const EngineOptions& options) {
+    const std::string name = module_name(key);
+    if (const AheadOfTimeModule* shipped = find_shipped(name); shipped != nullptr)
+        return Module{{shipped->spirv.begin(), shipped->spirv.end()}, ModuleOrigin::ahead_of_time};
 
     if (options.compiler == nullptr)
         return error(Code::unsupported, "no ahead-of-time module fits this mask, its types and this device (" + name +

@@ -24,6 +24,9 @@ struct Module {
 // Errors: Code::unsupported when there is no compiler for a mask that was not shipped, Code::compile_failed.
 Result<Module> make_module(const ModuleKey& key, const EmittedHook& hook, const EngineOptions& options);
 
+// Whether a module was built ahead of time.
+bool is_ahead_of_time(const ModuleKey& key);
+
 // What engine/ahead_of_time built, ascending by name.
 struct AheadOfTimeModule {
     std::string_view name;

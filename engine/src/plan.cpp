@@ -27,6 +27,9 @@ Status check_problem(const Problem& problem) {
     if (problem.build_lists && (problem.list_encoding != ListEncoding::indices || problem.block_q == 0))
         return error(Code::invalid_argument,
                      "Problem::build_lists needs ListEncoding::indices, and block_q and block_kv (128 x 128, say)");
+    if (problem.splits < 0 || problem.splits > 1024)
+        return error(Code::invalid_argument, "Problem::splits is " + std::to_string(problem.splits) +
+                                                 "; 0 (automatic) to 1024 are supported, 1 does not split");
     if (!(problem.max_dispatch_ms > 0.0))
         return error(Code::invalid_argument, "Problem::max_dispatch_ms must be positive");
     if (!problem.mask.status().ok()) return problem.mask.status();
@@ -93,10 +96,10 @@ void add_hook_constants(Variant& variant, const Tree& mask, const Tree& score_mo
 }
 
 Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod,
-                     const EmittedHook& hook) {
+                     const EmittedHook& hook, bool uniform_loads) {
     Variant variant;
     ModuleKey& module = variant.module;
-    module.kernel = choice.skeleton == Skeleton::rows ? "attention_rows" : "attention_tiles";
+    module.kernel = "attention_" + std::string(to_string(choice.skeleton));
     module.addressing = choice.addressing;
     module.q_type = problem.q_type;
     module.k_type = problem.k_type;
@@ -113,8 +116,13 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.subgroup_reduce = choice.subgroup_reduce;
     module.hook_hash = hook.hash;
 
-    variant.full_subgroups = choice.subgroup_reduce && choice.skeleton == Skeleton::tiles;
+    variant.full_subgroups = choice.subgroup_reduce && choice.skeleton != Skeleton::rows;
     variant.subgroup_size = choice.subgroup_size;
+    // The decode skeleton leaves o to merge_splits: its module is the same for all types of o.
+    if (choice.skeleton == Skeleton::decode) {
+        module.o_type = ElementType::f32;
+        module.o_vec4 = true;
+    }
 
     const uint32_t schedule = choice.schedule == Schedule::dense               ? SCHEDULE_DENSE
                               : choice.schedule == Schedule::interval          ? SCHEDULE_INTERVAL
@@ -131,6 +139,8 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_MICRO_COLS, choice.micro_cols},
         {SPEC_TILE_ROWS, choice.tile_rows},
         {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
+        {SPEC_SPLITS, choice.splits},
+        {SPEC_UNIFORM_LOADS, uniform_loads ? 1u : 0u},
     };
     add_hook_constants(variant, mask, score_mod, hook);
     return variant;
@@ -150,6 +160,22 @@ Variant make_widen_variant(const Problem& problem, uint32_t rows) {
         {SPEC_WORKGROUP_SIZE, rows},
         {SPEC_HEAD_DIM, static_cast<uint32_t>(problem.head_dim)},
         {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
+    };
+    return variant;
+}
+
+// merge_splits.comp writes o; it has no hook, and q, k and v are not its business.
+Variant make_merge_variant(const Problem& problem, const Choice& choice, bool natural_scores, uint32_t items) {
+    Variant variant;
+    ModuleKey& module = variant.module;
+    module.kernel = "merge_splits";
+    module.addressing = choice.addressing;
+    module.o_type = problem.o_type;
+    module.o_vec4 = problem.o_aligned;
+    variant.constants = {
+        {SPEC_WORKGROUP_SIZE, items},       {SPEC_VALUE_DIM, static_cast<uint32_t>(problem.value_dim)},
+        {SPEC_TILE_ROWS, choice.tile_rows}, {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
+        {SPEC_SPLITS, choice.splits},       {SPEC_NATURAL_SCORES, natural_scores ? 1u : 0u},
     };
     return variant;
 }
@@ -218,6 +244,15 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
 
     auto choice = choose(engine->capabilities, problem, plan->hook);
     if (!choice) return choice.status();
+    const auto variant_of = [&] {
+        return make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook, engine->capabilities.software);
+    };
+    if (choice->skeleton == Skeleton::decode && problem.skeleton == Skeleton::automatic &&
+        engine->options.compiler == nullptr && !is_ahead_of_time(variant_of().module)) {
+        choice = choose(engine->capabilities, problem, plan->hook, false);
+        if (!choice) return choice.status();
+        choice->why += "not decode: its module for this mask is not built ahead of time, and there is no compiler; ";
+    }
     problem.schedule = choice->schedule;
     if (problem.build_lists && problem.schedule != Schedule::list)
         return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
@@ -229,7 +264,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (!capacity) return capacity.status();
     plan->tables_capacity_bytes = *capacity;
     plan->gflops_estimate = choice->gflops_estimate;
-    plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
+    plan->variant = variant_of();
 
     PlanReport& report = plan->report;
     PipelineCost cost;
@@ -243,6 +278,16 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
         plan->widen_pipeline = *widen;
         plan->wide = wide_region(problem);
     }
+    plan->partials_offset =
+        choice->widen ? (plan->wide.end() + 255) / 256 * 256 : work_params_bytes + work_scratch_bytes;
+    plan->partials_bytes = partials_bytes(problem, *choice);
+    if (plan->partials_bytes > 0) {
+        plan->merge_items = std::min(plan->merge_items, std::bit_floor(engine->capabilities.max_invocations));
+        auto merge = engine->pipeline(make_merge_variant(problem, *choice, plan->hook.has_score_mod, plan->merge_items),
+                                      EmittedHook{}, &cost);
+        if (!merge) return merge.status();
+        plan->merge_pipeline = *merge;
+    }
     if (problem.build_lists)
         if (Status status = make_list_pipelines(*plan, cost); !status.ok()) return status;
     report.compile_ms = cost.compile_ms;
@@ -254,13 +299,18 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
     report.tile_q = static_cast<int32_t>(choice->tile_rows / choice->heads_per_tile);
+    report.splits = static_cast<int32_t>(choice->splits);
     plan->heads_per_tile = choice->heads_per_tile;
-    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
-                                                                             : choice->threads_x * choice->micro_cols);
+    plan->tile_rows = choice->tile_rows;
+    plan->parts = parts_of_tile(*choice);
+    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::tiles ? choice->threads_x * choice->micro_cols
+                                                                              : choice->step_keys);
     report.subgroup_size = choice->subgroup_size;
     report.shared_bytes = choice->shared_bytes;
     report.tables_bytes = plan->tables_capacity_bytes;
-    report.workspace_bytes = choice->widen ? plan->wide.end() : work_params_bytes + work_scratch_bytes;
+    report.workspace_bytes = plan->partials_bytes > 0 ? plan->partials_offset + plan->partials_bytes
+                             : choice->widen          ? plan->wide.end()
+                                                      : work_params_bytes + work_scratch_bytes;
     const Shape& s = problem.max_shape;
     const double pairs = static_cast<double>(s.batch) * s.q_heads * static_cast<double>(s.q_len) * s.kv_len;
     report.estimated_ms = 2.0 * (problem.head_dim + problem.value_dim) * pairs / plan->gflops_estimate * 1e-6;

@@ -5,10 +5,10 @@
 namespace vkattn {
 namespace {
 
-// Tiles are one flat axis: ((b * q_heads + h) / heads_per_tile * q_tiles + tile). A window is a stretch of (b, h) whose tensors are
-// reached through one set of dynamic offsets; plans with several heads a tile use addresses and have one window.
+// Tiles are one flat axis: ((b * kv_heads + kv_head) * head_tiles + head_tile) * q_tiles + q_tile (tile_rows.glsl), each with
+// `parts` workgroups. A window is a stretch of head tiles whose tensors are reached through one set of dynamic offsets.
 struct Window {
-    uint64_t first_head = 0, end_head = 0;   // flat b * q_heads + h
+    uint64_t first = 0, end = 0;             // flat head tiles
     std::array<uint32_t, 4> offset_bytes{};  // dynamic offsets of q, k, v, o
     std::array<uint32_t, 4> shift_elems{};   // the same in elements
 };
@@ -26,9 +26,7 @@ class Recorder {
 
     void record(Slice slice) {
         const AttentionParams& params = args_.params;
-        const uint64_t heads =
-            static_cast<uint64_t>(params.batch) * static_cast<uint64_t>(params.q_heads) / plan_.heads_per_tile;
-        const uint64_t tiles = heads * params.q_tiles;
+        const uint64_t tiles = head_tiles() * params.q_tiles;
         const uint64_t begin = tiles * slice.index / slice.count;
         const uint64_t end = tiles * (slice.index + 1) / slice.count;
         if (begin == end) return;
@@ -36,15 +34,13 @@ class Recorder {
         begin_label(plan_.variant.module.kernel.c_str());
         write_params();
         if (plan_.widen_pipeline != VK_NULL_HANDLE && params.kv_len > 0)
-            widen(begin / params.q_tiles * plan_.heads_per_tile, (end - 1) / params.q_tiles * plan_.heads_per_tile);
+            widen(first_head(begin / params.q_tiles), first_head((end - 1) / params.q_tiles));
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.pipeline);
-        for (uint64_t head = begin / params.q_tiles; head * params.q_tiles < end;) {
-            const Window window = window_from(head, heads);
-            const uint64_t window_begin = std::max(begin, window.first_head * params.q_tiles);
-            const uint64_t window_end = std::min(end, window.end_head * params.q_tiles);
-            record_window(window, window_begin, window_end);
-            head = window.end_head;
-        }
+        const uint64_t step = workgroups_per_dispatch(plan_, params.kv_len);
+        for_each_window(begin, end, [&](const Window& window, uint64_t first, uint64_t last) {
+            dispatch_range(window, first * plan_.parts, last * plan_.parts, step, 1);
+        });
+        if (plan_.merge_pipeline != VK_NULL_HANDLE) merge(begin, end);
         end_label();
     }
 
@@ -56,12 +52,12 @@ class Recorder {
         write_params();
         if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, {});
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.classify_pipeline);
-        dispatch_range(0, rows * params.list_columns, blocks_per_dispatch(plan_), 1);
+        dispatch_range({}, 0, rows * params.list_columns, blocks_per_dispatch(plan_), 1);
         barrier(barrier_classified, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
         dispatched_ = false;
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.compact_pipeline);
-        dispatch_range(0, rows, uint64_t{plan_.engine->capabilities.max_workgroups} * plan_.compact_rows,
+        dispatch_range({}, 0, rows, uint64_t{plan_.engine->capabilities.max_workgroups} * plan_.compact_rows,
                        plan_.compact_rows);
         // What follows needs no barrier of its own: record() begins with two, and they wait for these writes, too.
         end_label();
@@ -113,7 +109,7 @@ class Recorder {
         f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.widen_pipeline);
         if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.widen_set, {});
         const uint64_t kv_len = static_cast<uint64_t>(params.kv_len);
-        dispatch_range(kv_head(first) * kv_len, (kv_head(last) + 1) * kv_len, widen_rows_per_dispatch(plan_),
+        dispatch_range({}, kv_head(first) * kv_len, (kv_head(last) + 1) * kv_len, widen_rows_per_dispatch(plan_),
                        plan_.widen_rows);
         barrier(barrier_widened, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
@@ -125,11 +121,41 @@ class Recorder {
                                    offset_bytes.data());
     }
 
+    // o of the tiles [begin, end) from their partials.
+    void merge(uint64_t begin, uint64_t end) {
+        // Writes, too: attention's module can write o and lse, whether or not this pipeline does.
+        barrier(barrier_partials, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+        dispatched_ = false;  // barrier_partials orders the next one
+        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.merge_pipeline);
+        const uint64_t items = merge_items_of_tile(plan_), step = merge_items_per_dispatch(plan_);
+        for_each_window(begin, end, [&](const Window& window, uint64_t first, uint64_t last) {
+            dispatch_range(window, first * items, last * items, step, plan_.merge_items);
+        });
+    }
+
+    // Calls visit(window, first tile, end of tiles) for the windows of the tiles [begin, end), their descriptors bound.
+    template <class Visit>
+    void for_each_window(uint64_t begin, uint64_t end, const Visit& visit) {
+        const uint64_t q_tiles = args_.params.q_tiles, all = head_tiles();
+        for (uint64_t head_tile = begin / q_tiles; head_tile * q_tiles < end;) {
+            const Window window = window_from(head_tile, all);
+            if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, window.offset_bytes);
+            visit(window, std::max(begin, window.first * q_tiles), std::min(end, window.end * q_tiles));
+            head_tile = window.end;
+        }
+    }
+
     // Items [begin, end), `step` at most in a dispatch and `group` in a workgroup.
-    void dispatch_range(uint64_t begin, uint64_t end, uint64_t step, uint64_t group) {
+    void dispatch_range(const Window& window, uint64_t begin, uint64_t end, uint64_t step, uint64_t group) {
         for (uint64_t item = begin; item < end; item += step) {
             AttentionPush push{};
             push.tile_base = static_cast<uint32_t>(item);
+            push.item_end = static_cast<uint32_t>(std::min(end, item + step));
+            push.shift_q = window.shift_elems[0];
+            push.shift_k = window.shift_elems[1];
+            push.shift_v = window.shift_elems[2];
+            push.shift_o = window.shift_elems[3];
             dispatch(push, (std::min(step, end - item) + group - 1) / group);
         }
     }
@@ -166,54 +192,55 @@ class Recorder {
         return element_bytes(i == 0 ? p.q_type : i == 1 ? p.k_type : i == 2 ? p.v_type : p.o_type);
     }
 
-    Window window_from(uint64_t head, uint64_t heads) const {
+    // Head tiles of the call, and the flat head (b * q_heads + h) that one begins with.
+    uint64_t head_tiles_of_kv_head() const {
+        return (static_cast<uint64_t>(args_.params.group) + plan_.heads_per_tile - 1) / plan_.heads_per_tile;
+    }
+    uint64_t head_tiles() const {
+        return static_cast<uint64_t>(args_.params.batch) * static_cast<uint64_t>(args_.params.kv_heads) *
+               head_tiles_of_kv_head();
+    }
+    uint64_t first_head(uint64_t head_tile) const {
+        return head_tile / head_tiles_of_kv_head() * static_cast<uint64_t>(args_.params.group) +
+               head_tile % head_tiles_of_kv_head() * plan_.heads_per_tile;
+    }
+
+    Window window_from(uint64_t head_tile, uint64_t all) const {
         Window window;
-        window.first_head = head;
-        window.end_head = heads;
+        window.first = head_tile;
+        window.end = all;
         if (plan_.problem.addressing == Addressing::address) return window;
         bool all_fit = true;
         for (size_t i = 0; i < 4; i++) all_fit = all_fit && binding_.range_bytes[i] == binding_.total_bytes[i];
         if (all_fit) return window;
 
-        // Within one batch entry, as many heads as every tensor's range holds.
+        // Within one batch entry, as many head tiles as every tensor's range holds.
         const uint64_t q_heads = static_cast<uint64_t>(args_.params.q_heads);
-        const uint64_t b = head / q_heads;
-        const uint64_t first = head % q_heads;
+        const uint64_t b = first_head(head_tile) / q_heads;
         const uint64_t align = window_alignment(plan_.engine->capabilities);
         std::array<uint64_t, 4> offset{};
         for (size_t i = 0; i < 4; i++) {
-            const uint64_t start = (head_start(i, b, first) + binding_.base_elems[i]) * bytes_of(i);
+            const uint64_t start =
+                (head_start(i, b, first_head(head_tile) % q_heads) + binding_.base_elems[i]) * bytes_of(i);
             offset[i] = std::min(start / align * align, binding_.total_bytes[i] - binding_.range_bytes[i]);
         }
-        uint64_t last = first;
-        for (; last + 1 < q_heads; last++) {
+        const uint64_t entry_end = (b + 1) * static_cast<uint64_t>(args_.params.kv_heads) * head_tiles_of_kv_head();
+        window.end = head_tile + 1;
+        for (; window.end < entry_end; window.end++) {
+            const uint64_t group = static_cast<uint64_t>(args_.params.group), h = first_head(window.end) % q_heads;
+            const uint64_t last = std::min(h + plan_.heads_per_tile, (h / group + 1) * group) - 1;
             bool fits = true;
             for (size_t i = 0; i < 4; i++) {
-                const uint64_t end = (head_start(i, b, last + 1) + head_span(i) + binding_.base_elems[i]) * bytes_of(i);
+                const uint64_t end = (head_start(i, b, last) + head_span(i) + binding_.base_elems[i]) * bytes_of(i);
                 fits = fits && end <= offset[i] + binding_.range_bytes[i];
             }
             if (!fits) break;
         }
-        window.end_head = b * q_heads + last + 1;
         for (size_t i = 0; i < 4; i++) {
             window.offset_bytes[i] = static_cast<uint32_t>(offset[i]);
             window.shift_elems[i] = static_cast<uint32_t>(offset[i] / bytes_of(i));
         }
         return window;
-    }
-
-    void record_window(const Window& window, uint64_t begin, uint64_t end) {
-        if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, window.offset_bytes);
-        const uint64_t step = tiles_per_dispatch(plan_, args_.params.kv_len);
-        for (uint64_t tile = begin; tile < end; tile += step) {
-            AttentionPush push{};
-            push.tile_base = static_cast<uint32_t>(tile);
-            push.shift_q = window.shift_elems[0];
-            push.shift_k = window.shift_elems[1];
-            push.shift_v = window.shift_elems[2];
-            push.shift_o = window.shift_elems[3];
-            dispatch(push, std::min(step, end - tile));
-        }
     }
 
     void begin_label(const char* name) {
@@ -230,14 +257,26 @@ class Recorder {
     }
 
   public:
-    // So many tiles that a dense row of tiles stays under the time cap, and within the device's groups per axis.
-    static uint64_t tiles_per_dispatch(const PlanImpl& plan, int32_t kv_len) {
+    // So many workgroups that their share of dense tiles stays under the time cap, and within the device's groups per axis.
+    static uint64_t workgroups_per_dispatch(const PlanImpl& plan, int32_t kv_len) {
         const Problem& p = plan.problem;
-        const double tile_ms = 2.0 * (p.head_dim + p.value_dim) * plan.report.tile_q * plan.heads_per_tile *
-                               std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
-        const double fit =
-            std::clamp(p.max_dispatch_ms / tile_ms, 1.0, static_cast<double>(plan.engine->capabilities.max_workgroups));
+        const double tile_ms =
+            2.0 * (p.head_dim + p.value_dim) * plan.tile_rows * std::max(kv_len, 1) / plan.gflops_estimate * 1e-6;
+        const double fit = std::clamp(p.max_dispatch_ms * plan.parts / tile_ms, 1.0,
+                                      static_cast<double>(plan.engine->capabilities.max_workgroups));
         return static_cast<uint64_t>(fit);
+    }
+
+    static uint64_t merge_items_of_tile(const PlanImpl& plan) {
+        return uint64_t{plan.tile_rows} * static_cast<uint64_t>((plan.problem.value_dim + 3) / 4);
+    }
+
+    // The same for groups of o, which take 32 operations a split.
+    static uint64_t merge_items_per_dispatch(const PlanImpl& plan) {
+        const double group_ms = 32.0 * plan.report.splits * plan.merge_items / plan.gflops_estimate * 1e-6;
+        const double fit = std::clamp(plan.problem.max_dispatch_ms / group_ms, 1.0,
+                                      static_cast<double>(plan.engine->capabilities.max_workgroups));
+        return static_cast<uint64_t>(fit) * plan.merge_items;
     }
 
     // The same for blocks that are classified. A pair counts as 64 operations of attention: a guess on the safe side, on which
@@ -281,18 +320,20 @@ void record_lists_with_faults(const PlanImpl& plan, VkCommandBuffer command_buff
 }
 
 uint32_t count_dispatches(const PlanImpl& plan, const Shape& shape) {
-    const uint64_t tile_q = static_cast<uint64_t>(plan.report.tile_q);
-    const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + tile_q - 1) / tile_q *
-                           static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.q_heads) /
-                           plan.heads_per_tile;
-    const uint64_t step = Recorder::tiles_per_dispatch(plan, shape.kv_len);
-    uint64_t dispatches = (tiles + step - 1) / step;
+    const uint64_t head_rows = plan.tile_rows / plan.heads_per_tile;
+    const uint64_t group = static_cast<uint64_t>(shape.q_heads / shape.kv_heads);
+    const uint64_t tiles = (static_cast<uint64_t>(shape.q_len) + head_rows - 1) / head_rows *
+                           static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.kv_heads) *
+                           ((group + plan.heads_per_tile - 1) / plan.heads_per_tile);
+    auto steps = [](uint64_t items, uint64_t step) { return (items + step - 1) / step; };
+    uint64_t dispatches = steps(tiles * plan.parts, Recorder::workgroups_per_dispatch(plan, shape.kv_len));
     if (plan.widen_pipeline != VK_NULL_HANDLE && tiles > 0) {
         const uint64_t rows = static_cast<uint64_t>(shape.batch) * static_cast<uint64_t>(shape.kv_heads) *
                               static_cast<uint64_t>(shape.kv_len);
-        const uint64_t widen_step = Recorder::widen_rows_per_dispatch(plan);
-        dispatches += (rows + widen_step - 1) / widen_step;
+        dispatches += steps(rows, Recorder::widen_rows_per_dispatch(plan));
     }
+    if (plan.merge_pipeline != VK_NULL_HANDLE)
+        dispatches += steps(tiles * Recorder::merge_items_of_tile(plan), Recorder::merge_items_per_dispatch(plan));
     return static_cast<uint32_t>(dispatches);
 }
 

@@ -10,6 +10,7 @@ enum InternalBarrier : int32_t {
     barrier_workspace_reuse,     // earlier dispatches are done with the workspace -> this call overwrites the params
     barrier_params,              // the params are written -> dispatches read them
     barrier_widened,             // k and v are in the workspace -> attention reads them
+    barrier_partials,            // the splits' partials are in the workspace -> they are merged
     barrier_classified,          // the kinds of all blocks are in the tables buffer -> they are compacted
     barrier_between_dispatches,  // parts of one call, kept apart by the time cap or a descriptor window
     barrier_kinds,

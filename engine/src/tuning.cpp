@@ -154,12 +154,15 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     return {};
 }
 
-void choose_skeleton(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+void choose_skeleton(const Capabilities& capabilities, const Problem& problem, bool decode_shipped, Choice& choice) {
     // Through descriptors, rows of more than this many elements of k and v take seconds to compile on lavapipe (ledger T1).
     constexpr int32_t max_bound_row_elems = 128;
     if (problem.skeleton != Skeleton::automatic) {
         choice.skeleton = problem.skeleton;
         choice.why += "skeleton as asked; ";
+    } else if (decode_shipped && prefers_decode(capabilities, problem, choice)) {
+        choice.skeleton = Skeleton::decode;
+        choice.why += "decode: few query rows a key; ";
     } else if (!capabilities.software) {
         choice.skeleton = Skeleton::tiles;
         choice.why += "tiles: a GPU; ";
@@ -173,8 +176,8 @@ void choose_skeleton(const Capabilities& capabilities, const Problem& problem, C
 }
 
 Status choose_widen(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
-    // A row of k and v is worth copying when this many rows of q read it (ledger T1), and not at any price in memory.
-    constexpr int64_t min_rows = 32;
+    // A row of k and v is worth copying when this many rows of q read it (ledger T5), and not at any price in memory.
+    constexpr int64_t min_rows = 96;
     constexpr uint64_t max_automatic_bytes = 1u << 30;
     const Shape& s = problem.max_shape;
     const WideRegion wide = wide_region(problem);
@@ -222,16 +225,23 @@ WideRegion wide_region(const Problem& problem) {
     return wide;
 }
 
-Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook) {
+Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
+                      bool decode_shipped) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
-    choose_skeleton(capabilities, problem, choice);
+    choose_skeleton(capabilities, problem, decode_shipped, choice);
+    if (choice.skeleton == Skeleton::decode)
+        if (const std::string obstacle = decode_obstacle(capabilities, choice); !obstacle.empty())
+            return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
     if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
     if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
+    else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
     else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
 
-    if (choice.schedule == Schedule::list &&
+    if (Status status = choose_splits(capabilities, problem, choice); !status.ok()) return status;
+
+    if (choice.schedule == Schedule::list && choice.skeleton != Skeleton::decode &&
         static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)
         return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
                                                  " is not a multiple of this plan's tile of " +

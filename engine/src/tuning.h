@@ -20,14 +20,32 @@ struct Choice {
     uint32_t micro_rows = 2;
     uint32_t micro_cols = 4;
     uint64_t shared_bytes = 0;  // of a workgroup, as far as it depends on these; rows: 0
+    uint32_t splits = 1;
     double gflops_estimate = 1.0;
     std::string why;
 };
 
+// Flat tiles of a problem at its bounds, and workgroups of a tile (tile_rows.glsl, attention_decode.comp).
+uint64_t count_tiles(const Problem& problem, const Choice& choice);
+uint32_t parts_of_tile(const Choice& choice);
+
 // Where the widened k and v of a problem lie at its upper bounds.
 WideRegion wide_region(const Problem& problem);
 
-// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently.
-Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook);
+// Bytes of the splits' partials at the bounds (partials.glsl).
+uint64_t partials_bytes(const Problem& problem, const Choice& choice);
+
+// Why this problem cannot take the decode skeleton on this device; empty: it can.
+std::string decode_obstacle(const Capabilities& capabilities, const Choice& choice);
+// Whether `automatic` takes it.
+bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice);
+void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+// After tiles are settled.
+Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+
+// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently. `decode_shipped`:
+// whether `automatic` may take the decode skeleton, whose modules are built ahead of time for fewer masks.
+Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
+                      bool decode_shipped = true);
 
 }  // namespace vkattn

@@ -51,6 +51,7 @@ std::string_view to_string(Skeleton skeleton) {
     case Skeleton::automatic: return "auto";
     case Skeleton::rows: return "rows";
     case Skeleton::tiles: return "tiles";
+    case Skeleton::decode: return "decode";
     }
     return "?";
 }

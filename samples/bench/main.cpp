@@ -136,6 +136,12 @@ void print_case(const CaseResult& result, const DeviceLimits& limits) {
 }
 
 void print_host_costs(const Report& report) {
+    double plan_again_ms = 0.0, record_us = 0.0;
+    for (const CaseResult& result : report.cases) {
+        plan_again_ms = std::max(plan_again_ms, result.plan_again_ms);
+        record_us = std::max(record_us, result.record_us);
+    }
+    std::printf("host, the most of all cases: the same plan again %.3f ms, record %.1f us\n", plan_again_ms, record_us);
     if (!report.block_masks.empty())
         std::printf("\n%-32s %10s %10s %10s\n", "block mask, 128 x 128", "positions", "ms median", "KiB");
     for (const BlockMaskResult& r : report.block_masks)

@@ -27,6 +27,7 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
     if (Status status = (*attention)->prepare(device, engine); !status.ok()) return status;
     result.plan = (*attention)->report();
     result.plan_ms = (*attention)->plan_ms();
+    result.plan_again_ms = (*attention)->plan_again_ms();
     result.bind_us = (*attention)->bind_us();
     if (const double estimate = (*attention)->estimated_ms(); estimate > budget.estimate_ms) {
         result.skipped = "one run is estimated at " + cli::fixed(estimate, 0) + " ms, --max-ms is " +

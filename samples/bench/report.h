@@ -20,7 +20,7 @@ struct CaseResult {
     PlanReport plan;
     Timings device, wall;  // by the device's clock, and by the host's around record, submit and wait
     bool device_clock = true;
-    double plan_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0, record_us = 0.0;
+    double plan_ms = 0.0, plan_again_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0, record_us = 0.0;
     RowErrors check;
     std::vector<PeerResult> peers;
 };

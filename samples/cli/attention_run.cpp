@@ -66,6 +66,7 @@ Problem problem_of(const AttentionTensors& tensors, const Description& descripti
     problem.mask = description.mask;
     problem.score_mod = description.score_mod;
     problem.path = wishes.path;
+    problem.splits = wishes.splits;
     problem.schedule = wishes.schedule;  // automatic comes to the same, and the engine gives its reason
     problem.max_tables_bytes =
         tables_room_bytes(description.bindings, description.mask, description.score_mod, block_mask);

@@ -18,6 +18,7 @@ struct RunWishes {
     std::optional<float> scale;
     Path path = Path::automatic;
     Schedule schedule = Schedule::automatic;
+    int32_t splits = 0;           // Problem::splits
     int32_t repeats = 1;          // timed runs, after one that is not timed
     std::string cache_directory;  // empty: none
 };

@@ -33,6 +33,7 @@ struct Options {
     std::optional<float> scale;
     bool check = false;
     int32_t repeats = 1;
+    std::string splits = "auto";
 };
 
 // What --check found.
@@ -172,7 +173,8 @@ void print_summary(const support::Device& device, const AttentionTensors& tensor
          description.mask_text + (description.score_text == "score" ? "" : "   score: " + description.score_text));
     for (const std::string& reason : outcome.simplified) line("simpler", reason);
     line("path", report.path + ", schedule " + report.schedule + ", " + report.skeleton + " by " + report.addressing +
-                     ", tiles of " + std::to_string(report.tile_q) + " queries");
+                     ", tiles of " + std::to_string(report.tile_q) + (report.tile_q == 1 ? " query" : " queries") +
+                     (report.splits == 1 ? "" : ", keys in " + std::to_string(report.splits) + " parts"));
     line("why", report.why.ends_with("; ") ? report.why.substr(0, report.why.size() - 2) : report.why);
     line("blocks", std::to_string(full) + " full, " + std::to_string(partial) + " partial, " +
                        std::to_string(total - full - partial) + " empty of " + std::to_string(total) + " (" +
@@ -221,6 +223,8 @@ Status write_json(const Options& options, const support::Device& device, const A
         {"pairs", outcome.pairs},
         {"clock", outcome.run.device_clock ? "device" : "host"},
         {"module", outcome.run.report.module},
+        {"skeleton", outcome.run.report.skeleton},
+        {"splits", outcome.run.report.splits},
         {"simplified", outcome.simplified},
     };
     if (outcome.check) {
@@ -248,6 +252,7 @@ Status in_users_words(Status status) {
                                                                        {"Problem::head_dim", "D (of q and k)"},
                                                                        {"Problem::value_dim", "Dv (of v)"},
                                                                        {"Problem::max_shape", "the shape"},
+                                                                       {"Problem::splits is", "--splits:"},
                                                                        {"ArgsInfo::shape", "the shape"},
                                                                        {"ArgsInfo::scale", "--scale"}};
     for (const auto& [theirs, ours] : words)
@@ -260,6 +265,12 @@ int run(const Options& options) {
     if (Status status = check_options(options); !status.ok()) return fail(status);
     auto block = parse_block_size(options.block);
     if (!block) return fail(about("--block", block.status()));
+    int32_t splits = 0;
+    if (options.splits != "auto") {
+        auto parsed = parse_integer(options.splits, 1, 1024);
+        if (!parsed) return fail(about("--splits", parsed.status()));
+        splits = static_cast<int32_t>(*parsed);
+    }
 
     std::optional<support::Safetensors> file;
     if (!options.in.empty()) {
@@ -293,6 +304,7 @@ int run(const Options& options) {
     wishes.scale = options.scale;
     wishes.path = options.path == "scalar" ? Path::scalar : Path::automatic;
     wishes.schedule = schedule_of(options.schedule);
+    wishes.splits = splits;
     wishes.repeats = options.repeats;
     wishes.cache_directory = cache_directory(options.cache);
     auto result = run_attention(**device, compiler.get(), *tensors, *description, outcome.block_mask, wishes);
@@ -352,6 +364,10 @@ void add_run(CLI::App& app, Action& action) {
     command->add_option("--schedule", o.schedule, "How the kernel learns which keys to visit [auto]")
         ->check(one_of({"auto", "dense", "interval", "list"}))
         ->type_name("auto|dense|interval|list");
+    command
+        ->add_option("--splits", o.splits,
+                     "Parts that the keys of a tile of queries are cut into, merged in the end; 1: none [auto]")
+        ->type_name("auto|N");
     command->add_option("--block", o.block, "Block size of the lists, queries x keys [128x128]")->type_name("128x128");
     command->add_flag("--check", o.check, "Compare with a float64 reference on the CPU; exit code 1 beyond the bound");
     command->add_option("--repeat", o.repeats, "Timed runs, after one warm-up [1]")

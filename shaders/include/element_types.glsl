@@ -4,11 +4,13 @@
 
 vec4 decode_f16(uvec2 words) { return vec4(unpackHalf2x16(words.x), unpackHalf2x16(words.y)); }
 float decode_f16(uint half_word) { return unpackHalf2x16(half_word).x; }
+vec2 decode_f16_pair(uint word) { return unpackHalf2x16(word); }
 
 vec4 decode_bf16(uvec2 words) {
     return uintBitsToFloat(uvec4(words.x << 16, words.x & 0xffff0000u, words.y << 16, words.y & 0xffff0000u));
 }
 float decode_bf16(uint half_word) { return uintBitsToFloat(half_word << 16); }
+vec2 decode_bf16_pair(uint word) { return uintBitsToFloat(uvec2(word << 16, word & 0xffff0000u)); }
 
 // Rounded to nearest even, overflow to infinity, NaN kept. In integers: packHalf2x16 leaves rounding and NaN to the driver.
 uint encode_f16(float value) {

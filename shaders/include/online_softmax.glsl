@@ -11,12 +11,15 @@ const float LOG2_E = 1.44269504088896340736;
 const float LN_2 = 0.69314718055994530942;
 const float LOWEST_SCORE = -3.4028234663852886e38;
 
+// SCALE_FACTOR is on params.scale, EXP2_FACTOR on differences of scores. A kernel without a hook brings its own.
+#ifndef EXP2_FACTOR
 #if HAS_SCORE_MOD
-const float SCALE_FACTOR = 1.0;             // on params.scale
-const float EXP2_FACTOR = LOG2_E;           // on differences of scores
+#define SCALE_FACTOR 1.0
+#define EXP2_FACTOR LOG2_E
 #else
-const float SCALE_FACTOR = LOG2_E;
-const float EXP2_FACTOR = 1.0;
+#define SCALE_FACTOR LOG2_E
+#define EXP2_FACTOR 1.0
+#endif
 #endif
 
 struct SoftmaxState {

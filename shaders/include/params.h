@@ -54,7 +54,7 @@ struct AttentionParams {
     TensorLayout v;             // [B, Hkv, Lkv, Dv]
     TensorLayout o;             // [B, Hq, Lq, Dv]
     TensorLayout lse;           // [B, Hq, Lq] f32, stride_l 1
-    TensorLayout work;          // f32 workspace after this struct
+    TensorLayout work;          // partials of splits (partials.glsl)
     TensorLayout tables;        // 32-bit words
     TensorLayout k_source;      // the caller's k and v: what widen.comp reads
     TensorLayout v_source;
@@ -93,8 +93,8 @@ struct AttentionParams {
 // tensor's index when its descriptor window starts further on (binding flavour; 0 otherwise).
 struct AttentionPush {
     params_uvec2 params_address;              // address flavour
-    params_uint tile_base;                    // first flat tile of this dispatch (widen: first row)
-    params_uint reserved;
+    params_uint tile_base;                    // first workgroup of this dispatch, or first row or item (widen, merge_splits)
+    params_uint item_end;                     // merge_splits: from here on items belong to another slice or window
     params_uint shift_q;
     params_uint shift_k;
     params_uint shift_v;

@@ -10,12 +10,20 @@ SPEC(2, VALUE_DIM, 64)
 SPEC(3, SCHEDULE, 0)
 // Keys a step of the rows kernel; keys staged at once of V in the tiles kernel.
 SPEC(4, STEP_KEYS, 8)
-// attention_tiles: threads along the keys of a tile, and the rows x keys that one thread owns.
+// attention_tiles: threads along the keys of a tile, and the rows x keys that one thread owns. attention_decode: THREADS_X
+// invocations share a key, and each owns some of its elements.
 SPEC(5, THREADS_X, 8)
 SPEC(6, MICRO_ROWS, 2)
 SPEC(7, MICRO_COLS, 4)
-// Rows of one dispatch's query tile and keys of one step (attention_tiles: (WORKGROUP_SIZE / THREADS_X) * MICRO_ROWS).
+// Rows of one dispatch's query tile (attention_tiles: (WORKGROUP_SIZE / THREADS_X) * MICRO_ROWS).
 SPEC(8, TILE_ROWS, 64)
-// attention_rows: query heads whose rows share a tile, TILE_ROWS / HEADS_PER_TILE rows each; they share a key head, too.
+// Query heads whose rows share a tile, TILE_ROWS / HEADS_PER_TILE rows each; they share a key head, too (tile_rows.glsl).
 SPEC(9, HEADS_PER_TILE, 1)
+// Parts into which the keys of a tile are cut (block_walk.glsl). 1: none, except that attention_decode writes its partials always.
+SPEC(10, SPLITS, 1)
+// attention_decode: 1 where all invocations load the same words and keep their own, which software devices turn into one vector
+// load; 0 where each loads its own.
+SPEC(11, UNIFORM_LOADS, 0)
+// merge_splits: 1 when scores went through a score mod and so are in units of exp, not exp2.
+SPEC(12, NATURAL_SCORES, 0)
 #undef SPEC

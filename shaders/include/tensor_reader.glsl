@@ -4,6 +4,7 @@
 //   READ_TYPE, READ_VEC4        its axes
 //   READ_DIM                    elements of a row
 //   READ_BINDING
+// and, in kernels that define READ_OWNED, the reads of invocations that share a row.
 // A group is four elements of a row, from element 4 * group on; elements past the row's end are 0 and are not read (a word that holds
 // the last element of an odd row is).
 
@@ -44,8 +45,10 @@ layout(std430, set = 0, binding = READ_BINDING) readonly buffer READ(Buffer) { u
 
 #if READ_TYPE == TYPE_F16
 #define READ_DECODE(x) decode_f16(x)
+#define READ_DECODE_PAIR(x) decode_f16_pair(x)
 #elif READ_TYPE == TYPE_BF16
 #define READ_DECODE(x) decode_bf16(x)
+#define READ_DECODE_PAIR(x) decode_bf16_pair(x)
 #else
 #define READ_DECODE(x) (x)
 #endif
@@ -93,6 +96,61 @@ vec4 READ(group)(RowPlace row, uint group) {
 
 #endif
 
+#ifdef READ_OWNED
+// An invocation's own elements of a row that several share: of part 0, 1 .. the ones from element READ(unit) * (part * sharers + own)
+// on, READ(unit) of them, 0 past the row's end. `own` differs between the sharers, all else is the same. Where loads are uniform
+// everybody loads every word of the part and keeps its own by selects (mix: no branch), which lavapipe makes one vector load.
+#if READ_TYPE == TYPE_F32
+const uint READ(unit) = UNIFORM_LOADS != 0u ? 1u : 4u;
+#else
+const uint READ(unit) = UNIFORM_LOADS != 0u ? 2u : 4u;
+#endif
+const uint READ(parts) = (READ_DIM + READ(unit) * THREADS_X - 1u) / (READ(unit) * THREADS_X);
+
+vec4 READ(owned)(RowPlace row, uint part, uint own) {
+    uint first = part * THREADS_X;
+    if (UNIFORM_LOADS == 0u) {
+        uint group = first + own;
+        return 4u * group < READ_DIM ? READ(group)(row, min(group, (READ_DIM - 1u) / 4u)) : vec4(0.0);
+    }
+#if READ_TYPE == TYPE_F32
+    float mine = 0.0;
+#if READ_VEC4
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i += 4u) {
+        if (first + i >= READ_DIM) continue;
+        vec4 x = READ(group)(row, (first + i) / 4u);
+        [[unroll]] for (uint j = 0u; j < 4u; j++) mine = mix(mine, x[j], own == i + j);
+    }
+#else
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i++) {
+        if (first + i < READ_DIM) mine = mix(mine, READ_UNIT(row, first + i), own == i);
+    }
+#endif
+    return vec4(mine, 0.0, 0.0, 0.0);
+#elif READ_VEC4
+    uint mine = 0u;
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i += 2u) {
+        uint e = 2u * (first + i);
+        if (e >= READ_DIM) continue;
+        uvec2 x = uvec2(READ_UNIT(row, e / 4u).x, 0u);
+        if (e + 2u < READ_DIM) x = READ_UNIT(row, e / 4u);
+        mine = mix(mine, x.x, own == i);
+        mine = mix(mine, x.y, own == i + 1u);
+    }
+    if (READ_DIM % 2u != 0u) mine = 2u * (first + own) + 1u == READ_DIM ? mine & 0xffffu : mine;  // the upper half is not the row's
+    return vec4(READ_DECODE_PAIR(mine), 0.0, 0.0);
+#else
+    vec2 mine = vec2(0.0);
+    [[unroll]] for (uint i = 0u; i < THREADS_X; i++) {
+        uint e = 2u * (first + i);
+        if (e < READ_DIM) mine.x = mix(mine.x, READ(element)(row, e), own == i);
+        if (e + 1u < READ_DIM) mine.y = mix(mine.y, READ(element)(row, e + 1u), own == i);
+    }
+    return vec4(mine, 0.0, 0.0);
+#endif
+}
+#endif
+
 #undef READ
 #undef READ_LAYOUT
 #undef READ_SHIFT
@@ -105,3 +163,4 @@ vec4 READ(group)(RowPlace row, uint group) {
 #undef READ_WORD
 #undef READ_HALF
 #undef READ_DECODE
+#undef READ_DECODE_PAIR

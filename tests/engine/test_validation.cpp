@@ -11,12 +11,21 @@ using vkattn::Skeleton;
 TEST_SUITE_BEGIN("validation");
 
 TEST_CASE("every internal barrier is needed: dropped in turn, each is seen") {
-    for (Skeleton skeleton : {Skeleton::rows, Skeleton::tiles}) {
+    struct Kernel {
+        Skeleton skeleton;
+        vkattn::Widen widen;
+        int32_t splits;
+    };
+    for (const auto& [skeleton, widen, splits] :
+         {Kernel{Skeleton::rows, vkattn::Widen::on, 1}, Kernel{Skeleton::tiles, vkattn::Widen::on, 2},
+          Kernel{Skeleton::decode, vkattn::Widen::off, 3}}) {
+        if (skeleton == Skeleton::decode && !shared_engine().capabilities().features.scalar_subgroup) continue;
         AttentionCase c;
         c.mask = "causal";
         c.skeleton = skeleton;
         c.addressing = Addressing::binding;  // the layer follows descriptors, not addresses
-        c.widen = vkattn::Widen::on;
+        c.widen = widen;
+        c.splits = splits;
         c.shape = {1, 2, 1, 200, 200};
         c.slices = 2;  // the second record reuses the workspace of the first
         const Inputs inputs = make_inputs(c);

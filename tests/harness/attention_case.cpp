@@ -13,7 +13,7 @@ constexpr std::string_view layout_names[] = {"bhld", "blhd", "packed", "broadcas
 constexpr std::string_view poison_names[] = {"none", "unattended", "partial"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 constexpr std::string_view schedule_names[] = {"automatic", "dense", "interval", "list"};
-constexpr std::string_view skeleton_names[] = {"automatic", "rows", "tiles"};
+constexpr std::string_view skeleton_names[] = {"automatic", "rows", "tiles", "decode"};
 constexpr std::string_view encoding_names[] = {"runs", "indices"};
 constexpr std::string_view widen_names[] = {"automatic", "off", "on"};
 constexpr std::string_view addressing_names[] = {"automatic", "address", "binding"};
@@ -73,6 +73,7 @@ void visit(Visitor& v, Case& c) {
     v.choice("skeleton", c.skeleton, skeleton_names);
     v.choice("widen", c.widen, widen_names);
     v.choice("encoding", c.encoding, encoding_names);
+    v("splits", c.splits);
     v.choice("addressing", c.addressing, addressing_names);
     v("b", c.shape.batch);
     v("hq", c.shape.q_heads);

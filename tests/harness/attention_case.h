@@ -38,6 +38,7 @@ struct AttentionCase {
     vkattn::Addressing addressing = vkattn::Addressing::automatic;
     vkattn::Widen widen = vkattn::Widen::automatic;
     vkattn::ListEncoding encoding = vkattn::ListEncoding::runs;
+    int32_t splits = 0;
     // What does not.
     vkattn::Shape shape{1, 1, 1, 64, 64};
     Layout layout = Layout::bhld;

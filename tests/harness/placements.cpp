@@ -78,6 +78,7 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     problem.addressing = c.addressing;
     problem.skeleton = c.skeleton;
     problem.widen = c.widen;
+    problem.splits = c.splits;
     if (c.schedule == vkattn::Schedule::list) {
         problem.block_q = c.block_q == 0 ? 128 : c.block_q;
         problem.block_kv = c.block_kv == 0 ? 128 : c.block_kv;

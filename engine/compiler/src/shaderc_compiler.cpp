@@ -1,5 +1,7 @@
 #include "vkattn/shaderc_compiler.h"
 
+#include <mutex>
+
 #include <shaderc/shaderc.h>
 
 namespace vkattn {
@@ -102,22 +104,28 @@ class ShadercCompiler final : public ShaderCompiler {
         return std::vector<uint32_t>(words, words + bytes / sizeof(uint32_t));
     }
 
-    // shaderc has no version call: the generator word of a module carries glslang's, which is what changes the words.
+    // shaderc has no version call: the generator word of a module carries glslang's, which is what changes the words. Found once: the
+    // first module of a process takes glslang tens of milliseconds.
     std::string version() const override {
-        unsigned int version = 0;
-        unsigned int revision = 0;
-        shaderc_get_spv_version(&version, &revision);
-        CompileJob job;
-        job.name = "version.comp";
-        job.source = "#version 450\nvoid main() {}\n";
-        const Result<std::vector<uint32_t>> module = compile(job);
-        const uint32_t generator = module && module->size() > 2 ? (*module)[2] : 0;
-        return "shaderc, SPIR-V " + std::to_string(version) + "." + std::to_string(revision) + ", generator " +
-               std::to_string(generator);
+        std::call_once(version_once_, [this] {
+            unsigned int version = 0;
+            unsigned int revision = 0;
+            shaderc_get_spv_version(&version, &revision);
+            CompileJob job;
+            job.name = "version.comp";
+            job.source = "#version 450\nvoid main() {}\n";
+            const Result<std::vector<uint32_t>> module = compile(job);
+            const uint32_t generator = module && module->size() > 2 ? (*module)[2] : 0;
+            version_ = "shaderc, SPIR-V " + std::to_string(version) + "." + std::to_string(revision) + ", generator " +
+                       std::to_string(generator);
+        });
+        return version_;
     }
 
   private:
     shaderc_compiler_t compiler_;
+    mutable std::once_flag version_once_;
+    mutable std::string version_;
 };
 
 }  // namespace

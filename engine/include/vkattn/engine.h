@@ -46,6 +46,7 @@ struct LimitOverrides {
     uint32_t max_workgroups = 0;            // per dimension
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
+    uint32_t cores = 0;
 };
 
 struct EngineOptions {
@@ -66,6 +67,8 @@ struct Capabilities {
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
     uint32_t max_workgroups = 0;
+    uint32_t cores =
+        1;  // what runs workgroups side by side: threads of a software device, compute units; a guess where drivers do not say
     uint64_t max_storage_buffer_range = 0;
     uint64_t storage_offset_alignment = 1;
     std::vector<std::string> reasons;  // one line a path or feature that is not available
@@ -99,6 +102,10 @@ struct Problem {
     Addressing addressing = Addressing::automatic;
     Skeleton skeleton = Skeleton::automatic;
     Widen widen = Widen::automatic;
+    // Into how many parts the keys of a tile of query rows are cut, each a workgroup's work, with one more dispatch that merges the
+    // parts' softmax states in ascending order. 0: as many as keep the device's cores busy, none where the tiles alone do; 1: off;
+    // at most 1024. Takes 4 (Dv + 8) bytes of workspace a row and part. Results do not depend on anything but this number.
+    int32_t splits = 0;
     int32_t block_q = 0;  // of the lists that Args will carry; 0: no lists
     int32_t block_kv = 0;
     ListEncoding list_encoding = ListEncoding::runs;
@@ -183,10 +190,11 @@ class Binding {
 // What the plan chose, in words and numbers, for reports.
 struct PlanReport {
     std::string path;            // "scalar"
-    std::string skeleton;        // "rows" | "tiles"
+    std::string skeleton;        // "rows" | "tiles" | "decode"
     std::string schedule;        // "dense" | "interval" | "list"
     std::string addressing;      // "address" | "binding"
     bool widened = false;        // k and v go through f32 rows in the workspace
+    int32_t splits = 1;          // parts of a tile's keys (Problem::splits)
     std::string why;             // one sentence a choice
     int32_t tile_q = 0;          // query rows of a tile, of each head in it
     int32_t tile_kv = 0;         // keys of a step

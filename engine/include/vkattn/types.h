@@ -22,8 +22,9 @@ enum class ListEncoding : uint8_t { runs, indices };
 // How kernels reach buffers: by device address (fast on software devices, no range limit) or through descriptors.
 enum class Addressing : uint8_t { automatic, address, binding };
 
-// Which scalar skeleton: a query row per invocation (software devices) or shared-memory tiles (GPUs).
-enum class Skeleton : uint8_t { automatic, rows, tiles };
+// Which scalar skeleton: a query row per invocation (software devices), shared-memory tiles (GPUs), or, for few query rows a key
+// head, invocations that share a key between them, so that it is read once for all rows (decoding; needs subgroup shuffles).
+enum class Skeleton : uint8_t { automatic, rows, tiles, decode };
 
 // Whether k and v are first copied to aligned f32 rows in the workspace, so that attention decodes nothing in its inner loops.
 // Exact; one more dispatch, 4 (D + Dv) bytes of workspace a key. `automatic` does it on software devices, where decoding costs more
