@@ -161,6 +161,12 @@ TEST_SUITE("xformers") {
         for (const std::string& row : {first, first, second, none})
             for (const char each : row) expected.push_back(each == '1' ? 1 : 0);
         check_dense(expected, xformers::make_paged(mask, q_lens, table, 3), shape, {});
+        // Of a mask that knows no blocks: their pages are all that it sees, and queries past the last see none.
+        const std::string pages_0 = "11111100000", pages_1 = "00000011100";
+        expected.clear();
+        for (const std::string& row : {pages_0, pages_0, pages_1, none})
+            for (const char each : row) expected.push_back(each == '1' ? 1 : 0);
+        check_dense(expected, xformers::make_paged(full(), q_lens, table, 3), shape, {});
     }
 
     TEST_CASE("LowerTriangularMaskWithTensorBias is the mask and a bias") {

@@ -129,15 +129,16 @@ Mask make_paged(const Mask& mask, std::span<const int32_t> q_seqlen, std::span<c
     const int32_t last_page = *std::max_element(block_tables.begin(), block_tables.end());
     if (*std::min_element(block_tables.begin(), block_tables.end()) < 0) return broken("a page is negative");
     const size_t n_columns = static_cast<size_t>(last_page) + 2;  // one more: keys past the last page are in none
-    if (page_size < 1 || n_columns > (size_t{1} << 28) / n_blocks ||
+    if (page_size < 1 || n_columns > (size_t{1} << 28) / (n_blocks + 1) ||
         block_tables.size() > static_cast<size_t>(INT32_MAX / page_size)) {
         return broken("page_size " + std::to_string(page_size) + ", " + std::to_string(last_page) +
                       " as the last page and " + std::to_string(n_blocks) +
                       " blocks; a page has at least one key, and pages times blocks are below 2^28");
     }
     TableData places;
-    places.dims = {static_cast<int64_t>(n_blocks), static_cast<int64_t>(n_columns)};
-    places.i32.assign(n_blocks * n_columns, -1);
+    // One row more: queries past the last are in no block.
+    places.dims = {static_cast<int64_t>(n_blocks) + 1, static_cast<int64_t>(n_columns)};
+    places.i32.assign((n_blocks + 1) * n_columns, -1);
     const size_t pages = block_tables.size() / n_blocks;
     for (size_t i = 0; i < block_tables.size(); ++i) {
         int32_t& place = places.i32[i / pages * n_columns + static_cast<size_t>(block_tables[i])];
@@ -146,7 +147,7 @@ Mask make_paged(const Mask& mask, std::span<const int32_t> q_seqlen, std::span<c
     std::vector<int32_t> block_of;
     for (size_t i = 0; i < n_blocks; ++i)
         block_of.insert(block_of.end(), static_cast<size_t>((*q)[i].end - (*q)[i].begin), static_cast<int32_t>(i));
-    block_of.push_back(0);  // past the last query: `mask` attends to nothing there
+    block_of.push_back(static_cast<int32_t>(n_blocks));
     const std::string prefix(name);
     const TableExpr of = table(prefix + "_of", std::move(places)),
                     seq = packed::captured_i32(prefix + "_seq", std::move(block_of));
