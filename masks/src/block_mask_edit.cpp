@@ -97,6 +97,32 @@ int32_t elements_in(int32_t begin, int32_t end, int32_t block, int32_t length) {
     return static_cast<int32_t>(std::min<int64_t>(int64_t{end} * block, length) - first);
 }
 
+// At least one of `size`: a shape has no empty batch and no heads of none.
+Status check_some(const char* what, int32_t begin, int32_t end, int32_t size) {
+    if (begin >= 0 && end > begin && end <= size) return {};
+    return bad(std::string(what) + " [" + std::to_string(begin) + ", " + std::to_string(end) + ") of " +
+               std::to_string(size) + "; at least one must be left");
+}
+
+// The lists of some batch entries and heads; where one list serves all, that one.
+BlockMask selected(const BlockMask& block_mask, const Shape& shape, int32_t first_b, int32_t first_h) {
+    BlockMask result = like(block_mask, shape);
+    if (block_mask.batch > 1) result.batch = shape.batch;
+    if (block_mask.heads > 1) result.heads = shape.q_heads;
+    for (int64_t b = 0; b < result.batch; ++b) {
+        for (int64_t h = 0; h < result.heads; ++h) {
+            const int64_t plane = (block_mask.batch == 1 ? 0 : first_b + b) * block_mask.heads +
+                                  (block_mask.heads == 1 ? 0 : first_h + h);
+            for (int64_t row = 0; row < block_mask.rows(); ++row) {
+                const std::span<const BlockRun> runs = runs_of(block_mask, plane * block_mask.rows() + row);
+                result.runs.insert(result.runs.end(), runs.begin(), runs.end());
+                end_row(result);
+            }
+        }
+    }
+    return result;
+}
+
 }  // namespace
 
 Result<BlockMask> unite(const BlockMask& a, const BlockMask& b) {
@@ -112,6 +138,29 @@ Result<BlockMask> subtract(const BlockMask& a, const BlockMask& b) {
         if (x == BlockKind::empty || y == BlockKind::full) return BlockKind::empty;
         return y == BlockKind::empty ? x : BlockKind::partial;
     });
+}
+
+Result<BlockMask> slice_batch(const BlockMask& block_mask, int32_t begin, int32_t end) {
+    if (Status status = check(block_mask); !status.ok()) return status;
+    if (Status status = check_some("batch entries", begin, end, block_mask.shape.batch); !status.ok()) return status;
+    Shape shape = block_mask.shape;
+    shape.batch = end - begin;
+    return selected(block_mask, shape, begin, 0);
+}
+
+Result<BlockMask> slice_heads(const BlockMask& block_mask, int32_t begin, int32_t end) {
+    if (Status status = check(block_mask); !status.ok()) return status;
+    if (Status status = check_some("heads", begin, end, block_mask.shape.q_heads); !status.ok()) return status;
+    Shape shape = block_mask.shape;
+    const int32_t group = shape.q_heads / shape.kv_heads;
+    const bool whole_groups = begin % group == 0 && end % group == 0;
+    if (!whole_groups && begin / group != (end - 1) / group) {
+        return bad("heads [" + std::to_string(begin) + ", " + std::to_string(end) + ") cut through groups of " +
+                   std::to_string(group) + " that share key heads");
+    }
+    shape.q_heads = end - begin;
+    shape.kv_heads = whole_groups ? shape.q_heads / group : 1;
+    return selected(block_mask, shape, 0, begin);
 }
 
 Result<BlockMask> slice_rows(const BlockMask& block_mask, int32_t row_begin, int32_t row_end) {

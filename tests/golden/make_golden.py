@@ -216,6 +216,9 @@ def make_flex_attention(originals):
         golden.put("transposed/" + array, getattr(sliced, array))
     golden.put("dense_blocks", sliced.to_dense().to(torch.uint8))
     by_head = create_block_mask(lambda b, h, q, kv: q + b >= kv + h, 2, 3, 5, 7, device="cpu", BLOCK_SIZE=1)
+    for name, part in (("entry", by_head[1:2]), ("heads", by_head[:, 1:3]), ("one", by_head[0:1, 2:3, 1:4])):
+        for array in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices"):
+            golden.put(f"sliced_{name}/{array}", getattr(part, array))
     golden.put("to_string_grid_3_limit_1", torch.tensor(list(by_head.to_string(3, 1).encode()), dtype=torch.uint8))
     return golden
 

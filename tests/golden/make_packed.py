@@ -40,6 +40,21 @@ GAPPY = {21: ([5, 9, 7], [0, 7, 17, 27], [6, 9, 8]), 90: ([31, 20, 39], [2, 40, 
          1024: ([300, 100, 304, 320], [0, 320, 650, 960, 1280], [310, 200, 305, 320])}
 
 
+# Queries, keys, size of a page: the pages of all blocks together are the keys in memory.
+PAGED = {21: ([5, 9, 7], [6, 10, 8], 3), 90: ([31, 20, 39], [40, 33, 48], 3),
+         1024: ([300, 324, 400], [400, 330, 420], 64)}
+
+
+def block_tables(kv, page):
+    """Every block's pages in a mixed order; rows end with a page of another block."""
+    used = [-(-n // page) for n in kv]
+    total = sum(used)
+    order = iter([(i * 7 + 5) % total for i in range(total)])
+    rows = [[next(order) for _ in range(n)] for n in used]
+    width = max(used) + 1
+    return torch.tensor([row + [rows[i - 1][0]] * (width - len(row)) for i, row in enumerate(rows)], dtype=torch.int32)
+
+
 def make_xformers(originals):
     golden = Golden()
     golden.metadata["xformers"] = originals.version("mslk") + ", mslk/attention/fmha/attn_bias.py, materialize() run"
@@ -93,6 +108,32 @@ def make_xformers(originals):
     gappy = lambda kind: lambda w, q, starts, kv: getattr(bias, kind).from_seqlens(q, starts, kv)
     for kind in ("BlockDiagonalGappyKeysMask", "BlockDiagonalCausalWithOffsetGappyKeysMask"):
         blocks(kind, GAPPY, gappy(kind))
+    def paged(name, make, starts=(0, 0, 0)):
+        def dense(B, H, q_len, kv_len):
+            q, kv, page = PAGED[q_len]
+            pages = block_tables(kv, page)
+            lengths = [n - start for n, start in zip(kv, starts)]
+            made = make(window_of(q_len), q, starts, lengths, pages, page)
+            keep = made.materialize((q_len, pages.numel() * page)) == 0
+            assert keep.shape[1] == kv_len
+            data = {"q_seqlen": ints(q), "kv_seqlen": ints(lengths), "kv_seqstart": ints(starts), "pages": pages,
+                    "page_size": page, "w": window_of(q_len)}
+            return keep, data
+
+        dense_case(golden, name, name, dense)
+
+    for kind in ("PagedBlockDiagonalPaddedKeysMask", "PagedBlockDiagonalCausalWithOffsetPaddedKeysMask"):
+        paged(kind, lambda w, q, starts, kv, pages, page: getattr(bias, kind).from_seqlens(q, kv, pages, page))
+    paged("PagedBlockDiagonalCausalLocalPaddedKeysMask", lambda w, q, starts, kv, pages, page:
+          bias.PagedBlockDiagonalCausalLocalPaddedKeysMask.from_seqlens_local(q, kv, pages, page, w))
+    for kind in ("BlockDiagonalGappyKeysMask", "BlockDiagonalCausalWithOffsetGappyKeysMask"):
+        def from_gappy(w, q, starts, kv, pages, page, kind=kind):  # from_seqlens of the paged one refuses every input
+            row = pages.shape[1] * page
+            spread = [i * row + start for i, start in enumerate(starts)] + [len(starts) * row]
+            unpaged = getattr(bias, kind).from_seqlens(q, spread, kv)
+            return unpaged.make_paged(pages, page, row, getattr(bias, "Paged" + kind))
+
+        paged("Paged" + kind, from_gappy, (1, 0, 1))
     local_gappy = bias.BlockDiagonalLocalAttentionFromBottomRightGappyKeysMask.from_seqlens_local_gappy
     blocks("BlockDiagonalLocalAttentionFromBottomRightGappyKeysMask", GAPPY,
            lambda w, q, starts, kv: local_gappy(q, starts, kv, w, 2, torch.device("cpu")))

@@ -174,6 +174,41 @@ TEST_CASE("slices of columns") {
     }
 }
 
+TEST_CASE("slices of batch entries and heads") {
+    for (uint64_t seed = 1; seed <= 200; ++seed) {
+        Rng rng(seed);
+        Grid grid = random_grid(rng);
+        grid.shape = {rng.between(1, 3), 6, rng.chance(50) ? 3 : 1, grid.shape.q_len, grid.shape.kv_len};
+        const BlockMask made = block_mask_of(beside(grid, rng), rng);
+        const int32_t group = 6 / grid.shape.kv_heads;
+        const int32_t b = rng.below(grid.shape.batch), b_end = rng.between(b + 1, grid.shape.batch);
+        const int32_t h = rng.below(6), in_group = (h / group + 1) * group;
+        const int32_t h_end = rng.chance(50) ? rng.between(h + 1, in_group) : h % group == 0 ? 6 : h + 1;
+        const Result<BlockMask> entries = slice_batch(made, b, b_end);
+        REQUIRE_MESSAGE(entries.ok(), entries.status().message);
+        const Result<BlockMask> slice = slice_heads(*entries, h, h_end);
+        REQUIRE_MESSAGE(slice.ok(), slice.status().message);
+        REQUIRE(check(*slice).ok());
+        CHECK(slice->shape.batch == b_end - b);
+        CHECK(slice->shape.q_heads == h_end - h);
+        CHECK(slice->shape.kv_heads == (h % group == 0 && h_end % group == 0 ? (h_end - h) / group : 1));
+        CHECK(slice->structure_hash.empty());
+        int wrong = 0;
+        for (int32_t i = b; i < b_end; ++i)
+            for (int32_t j = h; j < h_end; ++j)
+                for (int32_t row = 0; row < made.rows(); ++row)
+                    for (int32_t column = 0; column < made.columns(); ++column)
+                        wrong += slice->kind(i - b, j - h, row, column) != made.kind(i, j, row, column);
+        CHECK(wrong == 0);
+    }
+    const Result<BlockMask> made = create_block_mask(full(), {2, 6, 3, 10, 14});
+    REQUIRE(made.ok());
+    CHECK(has(message(slice_batch(*made, 1, 3)), "batch entries [1, 3) of 2"));
+    CHECK(has(message(slice_batch(*made, 1, 1)), "at least one must be left"));
+    CHECK(has(message(slice_heads(*made, -1, 2)), "heads [-1, 2) of 6"));
+    CHECK(has(message(slice_heads(*made, 1, 3)), "heads [1, 3) cut through groups of 2"));
+}
+
 TEST_CASE("lists one after the other along the batch") {
     for (uint64_t seed = 1; seed <= 200; ++seed) {
         Rng rng(seed);

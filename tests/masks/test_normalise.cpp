@@ -241,8 +241,8 @@ TEST_CASE("every rule of simplification, by itself") {
         {"-(-q) < kv", "q < kv"},
         {"~~q < kv", "q < kv"},
     };
-    for (const auto& [written, becomes] : rules)
-        CHECK_MESSAGE(hash_of(written) == hash_of(becomes), written << " should become " << becomes);
+    for (const auto& rule : rules)
+        CHECK_MESSAGE(hash_of(rule.first) == hash_of(rule.second), rule.first << " should become " << rule.second);
     // A NaN is not equal to itself, and neither below nor above anything.
     CHECK(hash_of("x[q] == x[q]") == hash_of("true"));
     for (const char* kept : {"float(x[q]) == float(x[q])", "float(q) <= float(q)", "float(q) != float(q)"}) {

@@ -316,7 +316,9 @@ void add_packed(std::vector<Entry>& all) {
     const char* xf = "sources/xformers.h";
     const std::vector<int32_t> q_offsets = {0, 9, 9, 33}, kv_offsets = {0, 12, 15, 40}, q_lens = {9, 0, 24},
                                kv_lens = {12, 3, 25};
-    const auto keys = xformers::packed_keys(kv_lens);
+    const auto keys = xformers::packed_keys(kv_lens), pages_of = xformers::padded_keys(kv_lens, 25);
+    const std::vector<int32_t> page_table = {7, 2, 4, 0, 0, 1, 0, 0, 0, 0, 3, 5, 0, 8, 6};
+    const std::string place = "page_of[page_seq[q], kv / 5]", key = "(" + place + " * 5 + kv % 5)";
     const std::string inside = "cross_attention_intervals(seq_begin, seq_end)",
                       before = " && q + seq_diagonal[q] - kv <= ", after = " && kv - (q + seq_diagonal[q]) <= ";
     const TableData rows = ints({1, 2, 43, 2}, [](int32_t i) { return i % 2 == 0 ? i % 31 : i % 31 + 8; });
@@ -356,6 +358,9 @@ void add_packed(std::vector<Entry>& all) {
          {xf, "block_diagonal_causal_local_attention_from_bottom_right",
           xformers::block_diagonal_causal_local_attention_from_bottom_right(q_lens, keys, 5),
           inside + before + "4" + after + "0", "xformers/BlockDiagonalCausalLocalAttentionFromBottomRightMask"},
+         {xf, "make_paged", xformers::make_paged(xformers::block_diagonal(q_lens, pages_of), q_lens, page_table, 5),
+          place + " >= 0 && seq_begin[q] <= " + key + " && " + key + " < seq_end[q]",
+          "xformers/PagedBlockDiagonalPaddedKeysMask"},
          {xf, "block_diagonal_local_attention", xformers::block_diagonal_local_attention(q_lens, keys, 6, 2),
           inside + before + "6" + after + "2", "xformers/BlockDiagonalLocalAttentionPaddedKeysMask"}});
 }

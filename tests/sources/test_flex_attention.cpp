@@ -190,7 +190,7 @@ TEST_SUITE("flex_attention") {
         CHECK(*dense == golden().bytes("dense_blocks"));
     }
 
-    TEST_CASE("to_string: scaled grids and the limit") {
+    TEST_CASE("to_string: scaled grids and the limit; slices of entries, heads and rows") {
         Shape shape;
         shape.batch = 2;
         shape.q_heads = shape.kv_heads = 3;
@@ -203,5 +203,21 @@ TEST_SUITE("flex_attention") {
         REQUIRE(blocks.ok());
         const std::vector<uint8_t> grid = golden().bytes("to_string_grid_3_limit_1");
         CHECK(pytorch::to_string(*blocks, 3, 1) == std::string(grid.begin(), grid.end()));
+
+        // block_mask[1:2], block_mask[:, 1:3] and block_mask[0:1, 2:3, 1:4]
+        const auto check_slice = [](const char* name, const Result<BlockMask>& ours) {
+            CAPTURE(name);
+            REQUIRE_MESSAGE(ours.ok(), ours.status().message);
+            const auto arrays = to_padded(*ours);
+            REQUIRE(arrays.ok());
+            const PaddedBlocks theirs = golden().blocks(std::string("sliced_") + name);
+            CHECK(arrays->num_blocks == theirs.num_blocks);
+            CHECK(arrays->indices == theirs.indices);
+            CHECK(arrays->full_num_blocks == theirs.full_num_blocks);
+            CHECK(arrays->full_indices == theirs.full_indices);
+        };
+        check_slice("entry", slice_batch(*blocks, 1, 2));
+        check_slice("heads", slice_heads(*blocks, 1, 3));
+        check_slice("one", slice_rows(*slice_heads(*slice_batch(*blocks, 0, 1), 2, 3), 1, 4));
     }
 }

@@ -102,6 +102,73 @@ TEST_SUITE("xformers") {
         CHECK(lists == 64);
     }
 
+    TEST_CASE("paged keys: elements, lists, sparsity") {
+        namespace xf = xformers;
+        using At = const std::string&;
+        // The keys of each block in the space of whole rows of its table.
+        const auto logical = [](At at) {
+            xf::Keys keys{golden().list(at, "kv_seqstart"), golden().list(at, "kv_seqlen")};
+            const TableData pages = golden().table(at + "/table/pages");
+            const auto row = static_cast<int32_t>(pages.dims[1]) * golden().scalar(at, "page_size");
+            for (size_t i = 0; i < keys.starts.size(); ++i) keys.starts[i] += static_cast<int32_t>(i) * row;
+            return keys;
+        };
+        const auto paged = [](const Mask& mask, At at) {
+            return xf::make_paged(mask, q(at), golden().list(at, "pages"), golden().scalar(at, "page_size"));
+        };
+        const auto all = [=](At at) { return paged(xf::block_diagonal(q(at), logical(at)), at); };
+        const auto causal = [=](At at) {
+            return paged(xf::block_diagonal_causal_from_bottom_right(q(at), logical(at)), at);
+        };
+        const auto local = [=](At at) {
+            return paged(xf::block_diagonal_causal_local_attention_from_bottom_right(q(at), logical(at), w(at)), at);
+        };
+        const std::string place = "page_of[page_seq[q], kv / page_size]",
+                          key = "(" + place + " * page_size + kv % page_size)";
+        const std::string inside = place + " >= 0 && seq_begin[q] <= " + key + " && " + key + " < seq_end[q]";
+        const std::string own = " && " + key + " - (q + seq_diagonal[q]) <= 0";
+        const SizedCase cases[] = {
+            {"PagedBlockDiagonalPaddedKeysMask", all, same(inside)},
+            {"PagedBlockDiagonalCausalWithOffsetPaddedKeysMask", causal, same(inside + own)},
+            {"PagedBlockDiagonalCausalLocalPaddedKeysMask", local,
+             same(inside + " && q + seq_diagonal[q] - " + key + " <= w - 1" + own)},
+            {"PagedBlockDiagonalGappyKeysMask", all, same(inside)},
+            {"PagedBlockDiagonalCausalWithOffsetGappyKeysMask", causal, same(inside + own)},
+        };
+        int lists = 0;
+        for (const SizedCase& each : cases) lists += check_mask(golden(), each);
+        CHECK(lists == 20);
+    }
+
+    TEST_CASE("page tables that are none are refused, pages past the last and named twice") {
+        const std::vector<int32_t> q_lens = {2, 1}, table = {1, 0, 2, 2};
+        const Mask mask = xformers::block_diagonal(q_lens, xformers::padded_keys(std::vector<int32_t>{5, 4}, 6));
+        const auto refused = [&](std::vector<int32_t> lens, std::vector<int32_t> pages, int32_t page,
+                                 const char* part) {
+            const Status status = xformers::make_paged(mask, lens, pages, page).status();
+            CHECK_MESSAGE(status.message.find(part) != std::string::npos, status.message);
+        };
+        refused({2, 1}, {1, 0, 2}, 3, "3 entries of block_tables for 2 blocks");
+        refused({}, {1}, 3, "for 0 blocks");
+        refused({2, 1}, {1, -1}, 3, "a page is negative");
+        refused({2, 1}, {1, 0}, 0, "page_size 0");
+        refused({2, 1}, {1, INT32_MAX}, 3, "below 2^28");
+        refused({2, -1}, {1, 0}, 3, "lengths are at least 0");
+        // Block 0: its keys 0 to 2 in page 1, 3 and 4 in page 0. Block 1: page 2 twice, of which the first place counts.
+        const Shape shape{1, 1, 1, 4, 11};
+        const std::string first = "11011100000", second = "00000011100", none = "00000000000";
+        std::vector<uint8_t> expected;
+        for (const std::string& row : {first, first, second, none})
+            for (const char each : row) expected.push_back(each == '1' ? 1 : 0);
+        check_dense(expected, xformers::make_paged(mask, q_lens, table, 3), shape, {});
+        // Of a mask that knows no blocks: their pages are all that it sees, and queries past the last see none.
+        const std::string pages_0 = "11111100000", pages_1 = "00000011100";
+        expected.clear();
+        for (const std::string& row : {pages_0, pages_0, pages_1, none})
+            for (const char each : row) expected.push_back(each == '1' ? 1 : 0);
+        check_dense(expected, xformers::make_paged(full(), q_lens, table, 3), shape, {});
+    }
+
     TEST_CASE("LowerTriangularMaskWithTensorBias is the mask and a bias") {
         const std::string at = "tensor_bias/small";
         const Shape shape = golden().shape(at);

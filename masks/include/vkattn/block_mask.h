@@ -90,6 +90,11 @@ Result<BlockMask> unite(const BlockMask& a, const BlockMask& b);
 Result<BlockMask> intersect(const BlockMask& a, const BlockMask& b);
 // For a && !b: a's where b is empty, empty where b is full, else partial.
 Result<BlockMask> subtract(const BlockMask& a, const BlockMask& b);
+// Batch entries [begin, end), as PyTorch's block_mask[begin:end]. To be used with the mask at b + begin.
+Result<BlockMask> slice_batch(const BlockMask& block_mask, int32_t begin, int32_t end);
+// Query heads [begin, end), as PyTorch's block_mask[:, begin:end], with the key heads that they read: whole groups, or
+// heads of one group. To be used with the mask at h + begin.
+Result<BlockMask> slice_heads(const BlockMask& block_mask, int32_t begin, int32_t end);
 // Rows [row_begin, row_end) of the block grid, as PyTorch's block_mask[:, :, rows]. Row 0 of the slice is row_begin:
 // to be used with the mask offset by row_begin * block_q.
 Result<BlockMask> slice_rows(const BlockMask& block_mask, int32_t row_begin, int32_t row_end);

@@ -1,5 +1,6 @@
 #include "vkattn/sources/xformers.h"
 
+#include <algorithm>
 #include <string>
 
 #include "packed_sequences.h"
@@ -113,6 +114,47 @@ Mask block_diagonal_local_attention(std::span<const int32_t> q_seqlen, const Key
                                     int32_t window_right, std::string_view name) {
     if (window_left < 0 || window_right < 0) return bad_window(window_left, window_right);
     return blocks(name, q_seqlen, keys, Align::lower_right, window_left, window_right);
+}
+
+Mask make_paged(const Mask& mask, std::span<const int32_t> q_seqlen, std::span<const int32_t> block_tables,
+                int32_t page_size, std::string_view name) {
+    if (!mask.status().ok()) return mask;
+    const auto q = packed::from_lengths("xformers: q_seqlen", q_seqlen);
+    if (!q.ok()) return Mask::broken(q.status());
+    const size_t n_blocks = q->size();
+    if (n_blocks == 0 || block_tables.empty() || block_tables.size() % n_blocks != 0) {
+        return broken(std::to_string(block_tables.size()) + " entries of block_tables for " + std::to_string(n_blocks) +
+                      " blocks; every block has as many, and at least one");
+    }
+    const int32_t last_page = *std::max_element(block_tables.begin(), block_tables.end());
+    if (*std::min_element(block_tables.begin(), block_tables.end()) < 0) return broken("a page is negative");
+    const size_t n_columns = static_cast<size_t>(last_page) + 2;  // one more: keys past the last page are in none
+    if (page_size < 1 || n_columns > (size_t{1} << 28) / (n_blocks + 1) ||
+        block_tables.size() > static_cast<size_t>(INT32_MAX / page_size)) {
+        return broken("page_size " + std::to_string(page_size) + ", " + std::to_string(last_page) +
+                      " as the last page and " + std::to_string(n_blocks) +
+                      " blocks; a page has at least one key, and pages times blocks are below 2^28");
+    }
+    TableData places;
+    // One row more: queries past the last are in no block.
+    places.dims = {static_cast<int64_t>(n_blocks) + 1, static_cast<int64_t>(n_columns)};
+    places.i32.assign((n_blocks + 1) * n_columns, -1);
+    const size_t pages = block_tables.size() / n_blocks;
+    for (size_t i = 0; i < block_tables.size(); ++i) {
+        int32_t& place = places.i32[i / pages * n_columns + static_cast<size_t>(block_tables[i])];
+        if (place < 0) place = static_cast<int32_t>(i);
+    }
+    std::vector<int32_t> block_of;
+    for (size_t i = 0; i < n_blocks; ++i)
+        block_of.insert(block_of.end(), static_cast<size_t>((*q)[i].end - (*q)[i].begin), static_cast<int32_t>(i));
+    block_of.push_back(static_cast<int32_t>(n_blocks));
+    const std::string prefix(name);
+    const TableExpr of = table(prefix + "_of", std::move(places)),
+                    seq = packed::captured_i32(prefix + "_seq", std::move(block_of));
+    return trace_mask([&](Index b, Index h, Index at, Index key) {
+        const Expr place = of(seq(at), key / page_size);
+        return place >= 0 && embed(mask, b, h, at, place * page_size + key % page_size);
+    });
 }
 
 }  // namespace vkattn::xformers

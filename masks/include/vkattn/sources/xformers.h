@@ -51,4 +51,15 @@ Mask block_diagonal_causal_local_attention_from_bottom_right(std::span<const int
 Mask block_diagonal_local_attention(std::span<const int32_t> q_seqlen, const Keys& keys, int32_t window_left,
                                     int32_t window_right, std::string_view name = "seq");
 
+// The Paged masks: `mask` is the one without pages, over keys of padded_keys(kv_seqlen, pages * page_size) (or gappy
+// ones in that space); the result is over the keys as the pages lie in memory. block_tables [n blocks, pages]: the page
+// that holds each block's i-th page_size keys; what stands behind a block's last page is not read. A page may serve
+// several blocks; of a page that a block names twice the first place counts. Captured tables: `name`_seq [q + 1], q's
+// block, and `name`_of [n blocks + 1, physical pages + 1], the place of a page in a block's order counted over all blocks,
+// or -1. As text, with n for page_size:
+//   page_of[page_seq[q], kv / n] >= 0 && ..., the mask at kv = page_of[page_seq[q], kv / n] * n + kv % n
+// Errors: tables of the wrong size, negative pages, 2^28 places and more.
+Mask make_paged(const Mask& mask, std::span<const int32_t> q_seqlen, std::span<const int32_t> block_tables,
+                int32_t page_size, std::string_view name = "page");
+
 }  // namespace vkattn::xformers
