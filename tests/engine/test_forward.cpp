@@ -244,8 +244,7 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
                 c.score = schedule == Schedule::list ? "softcap" : "none";
                 c.shape = {2, 6, 2, 67, 74};
                 c.head_dim = c.value_dim = schedule == Schedule::dense ? 15 : 40;
-                if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16;
-                if (schedule == Schedule::interval && skeleton != Skeleton::decode) c.widen = Widen::on;
+                if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16, c.widen = Widen::on;
                 if (skeleton == Skeleton::decode) c.shape.q_len = 5;
                 c.poison = Poison::partial;
                 c.slices = 2;
