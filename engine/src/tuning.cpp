@@ -232,7 +232,7 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
     choose_skeleton(capabilities, problem, decode_shipped, choice);
     if (choice.skeleton == Skeleton::decode)
-        if (const std::string obstacle = decode_obstacle(capabilities, choice); !obstacle.empty())
+        if (const std::string obstacle = decode_obstacle(capabilities); !obstacle.empty())
             return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
     if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
     if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);

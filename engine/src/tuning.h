@@ -35,8 +35,8 @@ WideRegion wide_region(const Problem& problem);
 // Bytes of the splits' partials at the bounds (partials.glsl).
 uint64_t partials_bytes(const Problem& problem, const Choice& choice);
 
-// Why this problem cannot take the decode skeleton on this device; empty: it can.
-std::string decode_obstacle(const Capabilities& capabilities, const Choice& choice);
+// Why this device cannot run the decode skeleton; empty: it can.
+std::string decode_obstacle(const Capabilities& capabilities);
 // Whether `automatic` takes it.
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice);
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice);

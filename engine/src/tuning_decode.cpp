@@ -19,14 +19,13 @@ uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-std::string decode_obstacle(const Capabilities& capabilities, const Choice& choice) {
+std::string decode_obstacle(const Capabilities& capabilities) {
     if (!capabilities.features.scalar_subgroup) return "the device has no subgroup shuffles in compute shaders";
     if (!capabilities.features.subgroup_size_control) return "full subgroups cannot be required on this device";
     if (capabilities.subgroup_size < 4 || !std::has_single_bit(capabilities.subgroup_size))
         return "subgroups of " + std::to_string(capabilities.subgroup_size) + " are no power of two from 4 on";
     if (std::bit_floor(capabilities.max_invocations) < capabilities.subgroup_size)
         return "a workgroup holds less than a subgroup";
-    if (choice.widen) return "k and v are widened, which only pays with many query rows";
     return {};
 }
 
@@ -35,7 +34,7 @@ bool prefers_decode(const Capabilities& capabilities, const Problem& problem, co
     // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold.
     constexpr int64_t software_rows = 16, gpu_rows = 8;
     if (problem.path != Path::automatic && problem.path != Path::scalar) return false;
-    if (problem.widen == Widen::on || !decode_obstacle(capabilities, choice).empty()) return false;
+    if (problem.widen == Widen::on || !decode_obstacle(capabilities).empty()) return false;
     if (problem.max_shape.q_len == 0 || problem.max_shape.kv_len == 0) return false;
     if (capabilities.software)
         return choice.addressing == Addressing::address && rows_per_key(problem) <= software_rows;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <span>
@@ -31,7 +32,7 @@ constexpr uint32_t stream_binding[] =
 
 // As in the shaders.
 constexpr uint32_t local_size = 64, chains = 8, steps = 32;
-enum class Walk : uint32_t { side_by_side, together, copy };
+enum class Walk : uint32_t { side_by_side, together, copy, shared };
 constexpr uint32_t piece = 4096;  // uvec4 of a workgroup
 constexpr uint64_t piece_bytes = piece * 16;
 constexpr uint32_t together_size = 8;       // one subgroup of the software devices we know
@@ -249,9 +250,22 @@ Status stream(const Device& device, double budget_ms, DeviceLimits& limits) {
         gb_per_s = std::max(gb_per_s, rate(*ms));
         return {};
     };
-    for (const Walk walk : {Walk::together, Walk::side_by_side, Walk::copy}) {
+    VkPhysicalDeviceSubgroupProperties subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &subgroup;
+    vkGetPhysicalDeviceProperties2(device.info().handle, &properties);
+    for (const Walk walk : {Walk::shared, Walk::together, Walk::side_by_side, Walk::copy}) {
+        // A subgroup shares words where its size divides a step of the kernel.
+        const bool can_share =
+            subgroup.subgroupSize >= 4 && subgroup.subgroupSize <= 128 && std::has_single_bit(subgroup.subgroupSize);
+        if (walk == Walk::shared && !can_share) continue;
         Kernel kernel(device);
-        const uint32_t constants[] = {walk == Walk::together ? together_size : local_size, static_cast<uint32_t>(walk)};
+        const uint32_t size = walk == Walk::shared     ? subgroup.subgroupSize
+                              : walk == Walk::together ? together_size
+                                                       : local_size;
+        const uint32_t constants[] = {size, static_cast<uint32_t>(walk)};
         if (Status status = kernel.create(words, constants); !status.ok()) return status;
         kernel.bind(*source, *target);
         const bool copies = walk == Walk::copy;

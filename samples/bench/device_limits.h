@@ -11,7 +11,7 @@ namespace vkattn::bench {
 struct DeviceLimits {
     double f32_gflops = 0.0;           // register-resident multiply-adds, two operations each
     std::optional<double> f16_gflops;  // none: no shaderFloat16
-    double read_gb_per_s = 0.0;        // streaming, 10^9 bytes a second; the better of two walks
+    double read_gb_per_s = 0.0;        // streaming, 10^9 bytes a second; the best of three walks
     double copy_gb_per_s = 0.0;        // bytes read plus bytes written, by a kernel or vkCmdCopyBuffer
     uint64_t stream_bytes = 0;         // that one pass reads
     bool through_addresses = false;    // how the streaming kernels reached memory

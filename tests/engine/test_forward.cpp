@@ -227,13 +227,17 @@ TEST_SUITE_BEGIN("quick");
 TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
     const bool swiftshader = VulkanContext::shared().swiftshader;
     uint64_t seed = 1;
-    for (Skeleton skeleton : skeletons)
+    const vkattn::Features& features = shared_engine().capabilities().features;
+    for (Skeleton skeleton : {Skeleton::rows, Skeleton::tiles, Skeleton::decode})
         for (Addressing addressing : addressings)
             for (Schedule schedule : schedules) {
+                if (skeleton == Skeleton::decode && !(features.scalar_subgroup && features.subgroup_size_control))
+                    continue;
                 AttentionCase c;
                 c.skeleton = skeleton;
                 c.addressing = offered(addressing);
                 c.schedule = schedule;
+                c.splits = schedule == Schedule::list ? 3 : 1;
                 c.mask = schedule == Schedule::interval ? "window"
                          : schedule == Schedule::list   ? "documents_causal"
                                                         : "wrong_index";
@@ -241,6 +245,7 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
                 c.shape = {2, 6, 2, 67, 74};
                 c.head_dim = c.value_dim = schedule == Schedule::dense ? 15 : 40;
                 if (schedule == Schedule::interval) c.k_type = c.o_type = f16, c.v_type = bf16, c.widen = Widen::on;
+                if (skeleton == Skeleton::decode) c.shape.q_len = 5;
                 c.poison = Poison::partial;
                 c.slices = 2;
                 c.seed = seed++;

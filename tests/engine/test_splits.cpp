@@ -73,9 +73,79 @@ void set_kernel(AttentionCase& c, const Kernel& kernel) {
     c.addressing = kernel.addressing;
 }
 
+// The shared context's device, but it says that it is a GPU: several teams to a workgroup, each invocation loads its own words.
+PFN_vkGetPhysicalDeviceProperties real_properties;
+PFN_vkGetPhysicalDeviceProperties2 real_properties2;
+
+void VKAPI_CALL gpu_properties(VkPhysicalDevice device, VkPhysicalDeviceProperties* properties) {
+    real_properties(device, properties);
+    properties->deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+void VKAPI_CALL gpu_properties2(VkPhysicalDevice device, VkPhysicalDeviceProperties2* properties) {
+    real_properties2(device, properties);
+    properties->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+PFN_vkVoidFunction VKAPI_CALL gpu_proc_addr(VkInstance instance, const char* name) {
+    const PFN_vkVoidFunction found = spy_get_instance_proc_addr(instance, name);
+    if (std::string_view(name) == "vkGetPhysicalDeviceProperties") {
+        real_properties = reinterpret_cast<PFN_vkGetPhysicalDeviceProperties>(found);
+        return reinterpret_cast<PFN_vkVoidFunction>(&gpu_properties);
+    }
+    if (std::string_view(name) == "vkGetPhysicalDeviceProperties2") {
+        real_properties2 = reinterpret_cast<PFN_vkGetPhysicalDeviceProperties2>(found);
+        return reinterpret_cast<PFN_vkVoidFunction>(&gpu_properties2);
+    }
+    return found;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("splits");
+
+TEST_CASE("decode as on a GPU: teams of a workgroup are splits of their own, words are loaded side by side") {
+    VulkanContext& context = VulkanContext::shared();
+    if (!is_offered({Skeleton::decode, Addressing::binding})) return;
+    vkattn::HostDevice host;
+    host.instance = context.instance;
+    host.physical_device = context.physical_device;
+    host.device = context.device;
+    host.get_instance_proc_addr = gpu_proc_addr;
+    host.allocator = counting_allocator();
+    host.enabled = context.enabled;
+    vkattn::EngineOptions engine_options;
+    engine_options.compiler = test_compiler();
+    auto engine = vkattn::Engine::create(host, engine_options);
+    REQUIRE_MESSAGE(engine.ok(), engine.status().message);
+    CHECK_FALSE((*engine)->capabilities().software);
+    RunOptions options;
+    options.engine = engine->get();
+    for (const Types& type : {types[0], types[2]})
+        for (const Lists& list : {schedules[0], schedules[2]})
+            for (int32_t splits : {1, 21, 0}) {
+                AttentionCase c;
+                c.mask = "wrong_index";
+                c.score = "identify";
+                c.shape = {2, 6, 2, splits == 0 ? 1 : 5, 700};
+                c.k_type = type.k;
+                c.v_type = type.v;
+                c.o_type = type.o;
+                c.head_dim = 40;
+                c.value_dim = 23;
+                c.schedule = list.schedule;
+                if (splits != 0) c.skeleton = Skeleton::decode;
+                c.splits = splits;
+                c.poison = Poison::partial;
+                const Inputs inputs = make_inputs(c);
+                const RunResult whole = run(c, inputs, options);
+                check_result(c, inputs, whole, options);
+                CHECK(whole.report.skeleton == "decode");
+                CHECK(whole.report.splits > (splits == 1 ? 0 : 1));
+                c.slices = 3;
+                CHECK_MESSAGE(same_bits(whole, run(c, inputs, options)), replay_line(c, context));
+            }
+}
 
 TEST_CASE("splits: a pairwise table against float64") {
     enum Axis : size_t { mask, score, kernel, type, dim, schedule, split, shape, layout, block };

@@ -1,8 +1,13 @@
 #include "vkattn/shaderc_compiler.h"
 
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 
 #include <shaderc/shaderc.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <dlfcn.h>
+#endif
 
 namespace vkattn {
 namespace {
@@ -55,6 +60,25 @@ shaderc_include_result* resolve_include(void* user_data, const char* requested, 
 
 void release_include(void*, shaderc_include_result* answer) { delete static_cast<Include*>(answer->user_data); }
 
+// shaderc has no version call, and to compile something for its generator word costs a process tens of milliseconds. The file that
+// shaderc lies in does as well: another one has another size or time. Empty where the system does not say.
+std::string library_identity() {
+#if defined(__unix__) || defined(__APPLE__)
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<const void*>(&shaderc_compile_into_spv), &info) == 0 || info.dli_fname == nullptr)
+        return {};
+    std::error_code failed;
+    const auto bytes = std::filesystem::file_size(info.dli_fname, failed);
+    if (failed) return {};
+    const auto written = std::filesystem::last_write_time(info.dli_fname, failed);
+    if (failed) return {};
+    return std::string(info.dli_fname) + ", " + std::to_string(bytes) + " bytes of " +
+           std::to_string(written.time_since_epoch().count());
+#else
+    return {};
+#endif
+}
+
 class ShadercCompiler final : public ShaderCompiler {
   public:
     explicit ShadercCompiler(shaderc_compiler_t compiler) : compiler_(compiler) {}
@@ -104,25 +128,28 @@ class ShadercCompiler final : public ShaderCompiler {
         return std::vector<uint32_t>(words, words + bytes / sizeof(uint32_t));
     }
 
-    // shaderc has no version call: the generator word of a module carries glslang's, which is what changes the words. Found once: the
-    // first module of a process takes glslang tens of milliseconds.
     std::string version() const override {
         std::call_once(version_once_, [this] {
             unsigned int version = 0;
             unsigned int revision = 0;
             shaderc_get_spv_version(&version, &revision);
-            CompileJob job;
-            job.name = "version.comp";
-            job.source = "#version 450\nvoid main() {}\n";
-            const Result<std::vector<uint32_t>> module = compile(job);
-            const uint32_t generator = module && module->size() > 2 ? (*module)[2] : 0;
-            version_ = "shaderc, SPIR-V " + std::to_string(version) + "." + std::to_string(revision) + ", generator " +
-                       std::to_string(generator);
+            version_ = "shaderc, SPIR-V " + std::to_string(version) + "." + std::to_string(revision) + ", ";
+            const std::string library = library_identity();
+            version_ += library.empty() ? "generator " + std::to_string(generator()) : library;
         });
         return version_;
     }
 
   private:
+    // The generator word of a module carries glslang's version, which is what changes the words.
+    uint32_t generator() const {
+        CompileJob job;
+        job.name = "version.comp";
+        job.source = "#version 450\nvoid main() {}\n";
+        const Result<std::vector<uint32_t>> module = compile(job);
+        return module && module->size() > 2 ? (*module)[2] : 0;
+    }
+
     shaderc_compiler_t compiler_;
     mutable std::once_flag version_once_;
     mutable std::string version_;
