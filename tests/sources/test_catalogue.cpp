@@ -467,9 +467,9 @@ void check_blocks(const std::vector<uint8_t>& dense, const BlockMask& blocks) {
     const size_t kinds = has(first.full_blocks()) + has(first.partial_blocks()) +
                          has(n_blocks - first.full_blocks() - first.partial_blocks());
     const Raster raster = raster_picture(blocks);
-    std::set<std::vector<uint8_t>> colours;
+    std::set<int> colours;
     for (size_t i = 0; i + 2 < raster.rgb.size(); i += 3)
-        colours.insert({raster.rgb[i], raster.rgb[i + 1], raster.rgb[i + 2]});
+        colours.insert(raster.rgb[i] << 16 | raster.rgb[i + 1] << 8 | raster.rgb[i + 2]);
     CHECK(colours.size() == kinds);
     const std::string svg = svg_picture(blocks);
     CHECK(svg.rfind("<svg", 0) == 0);
