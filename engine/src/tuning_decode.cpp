@@ -134,7 +134,7 @@ Status choose_splits(const Capabilities& capabilities, const Problem& problem, C
         choice.splits /= 2;
     if (const std::string why = obstacle(); !why.empty()) return error(Code::limit_exceeded, why);
     if (choice.splits > 1)
-        choice.why += "splits: " + std::to_string(tiles) + " tiles for " + std::to_string(cores) + " cores; ";
+        choice.why += "splits: a grid of " + std::to_string(tiles) + " for " + std::to_string(cores) + " cores; ";
     return {};
 }
 

@@ -155,6 +155,15 @@ TEST_SUITE("cli") {
         no_queries.check_output(no_queries.run({}));
     }
 
+    TEST_CASE("run: one query, its keys in parts") {
+        Files files(2, 6, 2, 1, 400, 16, 16, DType::f16);
+        files.check_output(files.run({"--splits", "5"}));
+        CHECK(files.figures()["splits"] == 5);
+        files.check_output(files.run({"--splits", "1"}));
+        CHECK(files.figures()["splits"] == 1);
+        CHECK(files.figures()["skeleton"].get<std::string>().size() > 3);
+    }
+
     TEST_CASE("run: --scale is the factor, and without --check the figures say so") {
         Files files(1, 1, 1, 4, 6, 8, 8, DType::f32);
         files.reference.scale = 2.0;
@@ -269,8 +278,12 @@ TEST_SUITE("cli") {
             {2, with(in, {"--schedule", "lists"}), "--schedule: 'lists' is none of auto, dense, interval, list"},
             {2, with(in, {"--repeat", "0"}), "--repeat: '0' is no whole number from 1"},
             {2, with(in, {"--scale", "nan"}), "--scale must be finite"},
-            {2, with(in, {"--mask", "causal()", "--schedule", "list", "--block", "33x16"}),
+            {2,
+             with(write("tall", {1, 1, 40, 8}, {1, 1, 9, 8}, {1, 1, 9, 8}),
+                  {"--mask", "causal()", "--schedule", "list", "--block", "33x16"}),
              "--block: 33 is not a multiple of"},
+            {2, with(in, {"--splits", "0"}), "--splits: '0' is no whole number from 1 to 1024"},
+            {2, with(in, {"--splits", "many"}), "--splits: 'many' is no whole number from 1 to 1024"},
             {2, {"run", "--random", "1x8"}, "--random: '1x8': BxHxLxD"},
             {2, {"run", "--random", "1x3x2x5x5x8"}, "--random: q_heads is 3"},
             {1, {"run", "--in", in, "--out", (files.folder / "no/such/file").string()}, "--out: "},
