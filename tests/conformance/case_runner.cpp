@@ -135,7 +135,7 @@ CaseOutcome failed(CaseOutcome outcome, const Status& status) {
 }  // namespace
 
 Result<PreparedCase> prepare(const AttentionCase& c) {
-    auto inputs = inputs_of(c);
+    auto inputs = inputs_for(c);
     if (!inputs) return inputs.status();
     Judge judge(c, *inputs);
     return PreparedCase{std::move(*inputs), std::move(judge)};
@@ -169,7 +169,7 @@ std::string CaseRunner::why_not(const TestedPath& path) {
     c.q_type = c.k_type = c.v_type = c.o_type = vkattn::ElementType::f16;
     if (path.lists != Lists::runs) c.schedule = vkattn::Schedule::list;
     c = on_path(path, c);
-    auto inputs = inputs_of(c);
+    auto inputs = inputs_for(c);
     if (!inputs) return inputs.status().message;
     const auto plan = (*used)->plan(on_path(path, problem_of(c, *inputs)));
     return plan || plan.status().code != Code::unsupported ? "" : plan.status().message;

@@ -72,7 +72,7 @@ Status take_replay(const std::string& line, Task& task) {
                                  (path->lists != Lists::runs
                                       ? " takes only schedule=list"
                                       : " takes only d + dv up to " + std::to_string(path->max_dims)));
-    if (auto inputs = inputs_of(*read); !inputs) return inputs.status();
+    if (auto inputs = inputs_for(*read); !inputs) return inputs.status();
     task.paths = {path};
     task.cases = {{"replay", *read, true, true}};
     task.benchmark = false;

@@ -37,7 +37,7 @@ TEST_CASE("every case of the full table has a name of its own, inputs, and a tex
         const auto again = read_case(to_text(one.attention_case));
         REQUIRE_MESSAGE(again.ok(), one.name);
         CHECK(to_text(*again) == to_text(one.attention_case));
-        CHECK_MESSAGE(inputs_of(one.attention_case).ok(), one.name);
+        CHECK_MESSAGE(inputs_for(one.attention_case).ok(), one.name);
     }
     const std::string line = replay_line(3, *find_path("rows-address"), cases.front().attention_case);
     CHECK(line.find("--device 3 --replay 'rows-address: mask=full") != std::string::npos);

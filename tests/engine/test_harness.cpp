@@ -123,8 +123,8 @@ TEST_CASE("a case that is none is refused with what would be one") {
         REQUIRE_FALSE_MESSAGE(read.ok(), one.text);
         CHECK_MESSAGE(read.status().message.find(one.named) != std::string::npos, read.status().message);
     }
-    CHECK(inputs_of(*read_case("mask=nonsense")).status().message.find("causal_lower_right") != std::string::npos);
-    CHECK(inputs_of(*read_case("score=nonsense")).status().message.find("softcap") != std::string::npos);
+    CHECK(inputs_for(*read_case("mask=nonsense")).status().message.find("causal_lower_right") != std::string::npos);
+    CHECK(inputs_for(*read_case("score=nonsense")).status().message.find("softcap") != std::string::npos);
 }
 
 TEST_CASE("pairwise tables hold every allowed pair and no other") {

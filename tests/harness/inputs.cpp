@@ -92,7 +92,7 @@ void poison(const AttentionCase& c, Inputs& inputs) {
 
 }  // namespace
 
-vkattn::Result<Inputs> inputs_of(const AttentionCase& c) {
+vkattn::Result<Inputs> inputs_for(const AttentionCase& c) {
     const vkattn::Shape& s = c.shape;
     const MaskEntry* mask = find_mask(c.mask);
     const ScoreEntry* score = find_score(c.score);

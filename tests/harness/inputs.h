@@ -21,7 +21,7 @@ struct Inputs {
     Keep keep;                              // what the result must follow; the mask's unless a test changes it
 };
 // Errors: a mask or score mod that the catalogue does not have, a list that cannot be made.
-vkattn::Result<Inputs> inputs_of(const AttentionCase& attention_case);
+vkattn::Result<Inputs> inputs_for(const AttentionCase& attention_case);
 
 struct TensorPlacements {
     Placement q, k, v, o;

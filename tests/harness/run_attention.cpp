@@ -69,7 +69,7 @@ vkattn::Engine& shared_engine() {
 }
 
 Inputs make_inputs(const AttentionCase& c) {
-    auto inputs = inputs_of(c);
+    auto inputs = inputs_for(c);
     if (!inputs) FAIL(inputs.status().message);
     return *std::move(inputs);
 }

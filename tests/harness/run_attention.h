@@ -24,7 +24,7 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
 // The process's engine on VulkanContext::shared(): pipelines are shared by all cases.
 vkattn::Engine& shared_engine();
 
-// inputs_of; an error fails the test.
+// inputs_for; an error fails the test.
 Inputs make_inputs(const AttentionCase& attention_case);
 // read_case; an error fails the test.
 AttentionCase parse_case(std::string_view text);
