@@ -84,6 +84,7 @@ Result<std::unique_ptr<AttentionCase>> AttentionCase::describe(const BenchCase& 
     work.blocks_full = list.full_blocks();
     work.blocks_partial = list.partial_blocks();
     work.blocks_total = int64_t{list.batch} * list.heads * list.rows() * list.columns();
+    made->kernel_ = bench_case.kernel;
     made->tensors_.shape = s;
     made->tensors_.head_dim = made->tensors_.value_dim = bench_case.head_dim;
     made->tensors_.q.type = bench_case.type;
@@ -109,6 +110,10 @@ Status AttentionCase::prepare(const support::Device& device, Engine& engine) {
     problem.mask = described_.mask;
     problem.score_mod = described_.score_mod;
     for (const auto& [name, table] : described_.bindings.tables) problem.tables.push_back({name, table->dims});
+    problem.path = kernel_.path;
+    problem.skeleton = kernel_.skeleton;
+    problem.addressing = kernel_.addressing;
+    problem.widen = kernel_.widen;
     if (*list) {
         problem.block_q = block_mask_.block_q;
         problem.block_kv = block_mask_.block_kv;

@@ -58,6 +58,7 @@ class AttentionCase {
     Status upload(const support::Device& device, uint64_t tables_bytes);
 
     Described described_;
+    KernelWishes kernel_;
     cli::AttentionTensors tensors_;
     BlockMask block_mask_;
     Work work_;

@@ -12,6 +12,14 @@
 
 namespace vkattn::bench {
 
+// Which kernel; automatic: what plan() chooses.
+struct KernelWishes {
+    Path path = Path::automatic;
+    Skeleton skeleton = Skeleton::automatic;
+    Addressing addressing = Addressing::automatic;
+    Widen widen = Widen::automatic;
+};
+
 struct BenchCase {
     std::string
         group;  // cases that are looked at side by side: "length", "head dim", "type", "mask", "decode", "single"
@@ -22,6 +30,7 @@ struct BenchCase {
     int32_t head_dim = 64;  // D and Dv
     ElementType type = ElementType::f32;
     bool peers = false;  // measured beside them
+    KernelWishes kernel = {};
 };
 
 // "causal 1x8x8x1024x1024x64 f32"

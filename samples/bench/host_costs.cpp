@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "child_process.h"
+#include "support/child_process.h"
 #include "vkattn/classify.h"
 
 namespace vkattn::bench {
@@ -59,8 +59,9 @@ StartResult start_of(const std::string& selector, const std::string& mask, const
     result.caches = caches;
     const std::string drivers = (folder / "driver").string(), ours = (folder / "vkattn").string();
     // Mesa's and NVIDIA's names for the folder of a driver's compiled shaders.
-    auto text = in_fresh_process({{"MESA_SHADER_CACHE_DIR", drivers}, {"__GL_SHADER_DISK_CACHE_PATH", drivers}},
-                                 [&] { return first_result(selector, mask, ours, make_compiler); });
+    auto text =
+        support::in_fresh_process({{"MESA_SHADER_CACHE_DIR", drivers}, {"__GL_SHADER_DISK_CACHE_PATH", drivers}},
+                                  [&] { return first_result(selector, mask, ours, make_compiler); });
     if (!text) {
         result.failed = text.status().message;
         return result;

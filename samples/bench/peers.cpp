@@ -18,7 +18,7 @@ constexpr double probe_timeout_ms = 60000.0;  // python imports torch from a col
 void probe(Peer& peer) {
     std::vector<std::string> argv = peer.command;
     argv.push_back(peer.backend);
-    auto child = ChildProcess::start(argv, peer.environment);
+    auto child = support::ChildProcess::start(argv, peer.environment);
     if (!child) {
         peer.what = child.status().message;
         return;
@@ -133,9 +133,9 @@ void RunningPeer::start(const Peer& peer, const PeerFiles& files) {
     std::vector<std::string> argv = peer.command;
     argv.push_back(peer.backend);
     argv.insert(argv.end(), files.arguments().begin(), files.arguments().end());
-    auto child = ChildProcess::start(argv, peer.environment);
+    auto child = support::ChildProcess::start(argv, peer.environment);
     if (!child) return give_up("failed", child.status().message);
-    child_ = std::make_unique<ChildProcess>(std::move(*child));
+    child_ = std::make_unique<support::ChildProcess>(std::move(*child));
     auto line = child_->receive(timeout_ms_);
     if (!line) return give_up("failed", line.status().message);
     if (line->starts_with("unsupported ")) return give_up("unsupported", line->substr(12));

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "attention_case.h"
-#include "child_process.h"
+#include "support/child_process.h"
 #include "timings.h"
 
 namespace vkattn::bench {
@@ -77,7 +77,7 @@ class RunningPeer {
 
     std::filesystem::path folder_;
     double timeout_ms_;
-    std::unique_ptr<ChildProcess> child_;
+    std::unique_ptr<support::ChildProcess> child_;
     std::vector<double> times_ms_;
     PeerResult result_;
 };

@@ -11,10 +11,14 @@ Progress::Progress(size_t steps) : steps_(std::max<size_t>(steps, 1)), terminal_
 
 Progress::~Progress() { hide(); }
 
-void Progress::begin(const std::string& what) {
+void Progress::note(const std::string& what) {
+    if (!terminal_) std::fprintf(stderr, "%zu/%zu %3.0f s  %s\n", step_, steps_, seconds(), what.c_str());
+}
+
+void Progress::begin(const std::string& what, bool bar_only) {
     step_ = std::min(step_ + 1, steps_);
     if (!terminal_) {
-        std::fprintf(stderr, "%zu/%zu %3.0f s  %s\n", step_, steps_, seconds(), what.c_str());
+        if (!bar_only) note(what);
         return;
     }
     constexpr size_t width = 24, longest = 46;

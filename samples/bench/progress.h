@@ -14,8 +14,10 @@ class Progress {
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    void begin(const std::string& what);  // the next step
-    void hide();                          // before something is printed
+    // The next step. `bar_only`: without a terminal nothing is printed.
+    void begin(const std::string& what, bool bar_only = false);
+    void note(const std::string& what);  // a line where there is no bar
+    void hide();                         // before something is printed
     double seconds() const;
 
   private:

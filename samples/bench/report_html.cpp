@@ -4,28 +4,19 @@
 
 #include "../cli/command.h"
 #include "report.h"
+#include "support/html.h"
 #include "svg_plot.h"
 
 namespace vkattn::bench {
 namespace {
 
+using support::html_escaped;
+using support::html_table;
 using Row = std::vector<std::string>;
-
-std::string table(const Row& head, const std::vector<Row>& rows) {
-    const auto line = [](const Row& cells, const char* cell) {
-        std::string text = "<tr>";
-        for (const std::string& content : cells)
-            text += std::string("<") + cell + ">" + escaped(content) + "</" + cell + ">";
-        return text + "</tr>\n";
-    };
-    std::string text = "<table>\n" + line(head, "th");
-    for (const Row& row : rows) text += line(row, "td");
-    return text + "</table>\n";
-}
 
 std::string section(const std::string& title, const std::string& words, const std::string& content) {
     if (content.empty()) return "";
-    return "<h2>" + escaped(title) + "</h2>\n<p>" + escaped(words) + "</p>\n" + content;
+    return "<h2>" + html_escaped(title) + "</h2>\n<p>" + html_escaped(words) + "</p>\n" + content;
 }
 
 std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
@@ -91,9 +82,9 @@ std::string case_table(const Report& report) {
         rows.push_back(std::move(row));
     }
     if (rows.empty()) return "";
-    return table({"case", "mask", "score", "ms median", "ms min", "ms spread", "runs", "GFLOP/s", "GB/s",
-                  "of the limit", "kernel", "plan ms", "first run ms", "bind us", "record us", "worst row error"},
-                 rows);
+    return html_table({"case", "mask", "score", "ms median", "ms min", "ms spread", "runs", "GFLOP/s", "GB/s",
+                       "of the limit", "kernel", "plan ms", "first run ms", "bind us", "record us", "worst row error"},
+                      rows);
 }
 
 std::string peer_table(const Report& report) {
@@ -109,15 +100,15 @@ std::string peer_table(const Report& report) {
                             measured ? cli::scientific(peer.worst_row_error) : ""});
         }
     if (rows.empty()) return "";
-    return table({"case", "peer", "ms median", "ms min", "ms spread", "its time over ours", "its worst row error"},
-                 rows);
+    return html_table({"case", "peer", "ms median", "ms min", "ms spread", "its time over ours", "its worst row error"},
+                      rows);
 }
 
 std::string present_peers(const Report& report) {
     std::vector<Row> rows;
     for (const Peer& peer : report.peers)
         rows.push_back({peer.name, peer.state == PeerState::present ? "present" : "absent", peer.what});
-    return rows.empty() ? "" : table({"peer", "state", "what"}, rows);
+    return rows.empty() ? "" : html_table({"peer", "state", "what"}, rows);
 }
 
 std::string block_mask_table(const Report& report) {
@@ -126,8 +117,9 @@ std::string block_mask_table(const Report& report) {
         rows.push_back({r.mask, std::to_string(r.positions), cli::fixed(r.timings.median, 2),
                         cli::fixed(r.timings.min, 2), cli::fixed(r.timings.spread, 2), std::to_string(r.bytes / 1024),
                         cli::fixed(r.sparsity, 2)});
-    return rows.empty() ? ""
-                        : table({"mask", "positions", "ms median", "ms min", "ms spread", "KiB", "sparse %"}, rows);
+    return rows.empty()
+               ? ""
+               : html_table({"mask", "positions", "ms median", "ms min", "ms spread", "KiB", "sparse %"}, rows);
 }
 
 std::string start_table(const Report& report) {
@@ -142,18 +134,18 @@ std::string start_table(const Report& report) {
                         s.module});
     }
     return rows.empty() ? ""
-                        : table({"mask", "caches", "device ms", "engine ms", "plan ms", "first run ms",
-                                 "after device ms", "module"},
-                                rows);
+                        : html_table({"mask", "caches", "device ms", "engine ms", "plan ms", "first run ms",
+                                      "after device ms", "module"},
+                                     rows);
 }
 
 std::string limit_table(const Report& report) {
     const DeviceLimits& l = report.limits;
-    return table({"limit", "measured"},
-                 {{"multiply-add f32, GFLOP/s", cli::fixed(l.f32_gflops, 1)},
-                  {"multiply-add f16, GFLOP/s", l.f16_gflops ? cli::fixed(*l.f16_gflops, 1) : "no shaderFloat16"},
-                  {"streaming read, GB/s", cli::fixed(l.read_gb_per_s, 2)},
-                  {"streaming copy (read + written), GB/s", cli::fixed(l.copy_gb_per_s, 2)}});
+    return html_table({"limit", "measured"},
+                      {{"multiply-add f32, GFLOP/s", cli::fixed(l.f32_gflops, 1)},
+                       {"multiply-add f16, GFLOP/s", l.f16_gflops ? cli::fixed(*l.f16_gflops, 1) : "no shaderFloat16"},
+                       {"streaming read, GB/s", cli::fixed(l.read_gb_per_s, 2)},
+                       {"streaming copy (read + written), GB/s", cli::fixed(l.copy_gb_per_s, 2)}});
 }
 
 }  // namespace
@@ -161,12 +153,12 @@ std::string limit_table(const Report& report) {
 std::string to_html(const Report& report) {
     std::string page =
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>vkattn-bench: " +
-        escaped(report.device) +
+        html_escaped(report.device) +
         "</title>\n<style>body{font-family:sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}"
         "table{border-collapse:collapse;font-size:12px}th,td{border:1px solid #ccc;padding:2px 6px;text-align:left}"
         "svg{max-width:100%;height:auto}</style>\n</head>\n<body>\n<h1>vkattn-bench</h1>\n<p>" +
-        escaped(report.device + " (" + report.driver + "), vkattn " + report.version + ", suite " + report.suite +
-                ", " + cli::fixed(report.seconds, 0) + " s") +
+        html_escaped(report.device + " (" + report.driver + "), vkattn " + report.version + ", suite " + report.suite +
+                     ", " + cli::fixed(report.seconds, 0) + " s") +
         "</p>\n";
     page += section(
         "Limits of the device",

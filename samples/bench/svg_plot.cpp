@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "../cli/command.h"
+#include "support/html.h"
 
 namespace vkattn::bench {
 namespace {
@@ -16,8 +17,8 @@ constexpr std::array<const char*, 7> colours = {"#0072b2", "#d55e00", "#009e73",
 std::string number(double value) { return cli::fixed(value, 1); }
 
 std::string text_at(double x, double y, const char* anchor, const std::string& text) {
-    return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" + anchor + "\">" + escaped(text) +
-           "</text>\n";
+    return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" + anchor + "\">" +
+           support::html_escaped(text) + "</text>\n";
 }
 
 std::string line(double x1, double y1, double x2, double y2, const char* colour) {
@@ -36,20 +37,6 @@ std::string tick_label(double value) {
 }
 
 }  // namespace
-
-std::string escaped(const std::string& text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-        case '&': out += "&amp;"; break;
-        case '<': out += "&lt;"; break;
-        case '>': out += "&gt;"; break;
-        case '"': out += "&quot;"; break;
-        default: out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-        }
-    }
-    return out;
-}
 
 std::string line_plot(const std::string& x_title, const std::string& y_title, const std::vector<Series>& series) {
     double x_low = HUGE_VAL, x_high = 0.0, y_low = HUGE_VAL, y_high = 0.0;

@@ -7,8 +7,6 @@
 
 namespace vkattn::bench {
 
-std::string escaped(const std::string& text);  // for HTML and SVG
-
 struct Series {
     std::string label;
     std::vector<std::pair<double, double>> points;  // positive, ascending in x

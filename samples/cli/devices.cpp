@@ -15,20 +15,6 @@ struct Options {
     std::string json_file;
 };
 
-const char* kind_of(VkPhysicalDeviceType type) {
-    switch (static_cast<int>(type)) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete GPU";
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated GPU";
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual GPU";
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "software";
-    default: return "other";
-    }
-}
-
-std::string version_text(uint32_t version) {
-    return std::to_string(VK_API_VERSION_MAJOR(version)) + "." + std::to_string(VK_API_VERSION_MINOR(version));
-}
-
 int list(const Options& options) {
     auto instance = support::Instance::create();
     if (!instance) return fail(instance.status());
@@ -36,8 +22,8 @@ int list(const Options& options) {
     const std::vector<DeviceInfo>& devices = (*instance)->devices();
     for (size_t i = 0; i < devices.size(); i++) {
         const DeviceInfo& device = devices[i];
-        std::printf("%zu: %s\n   %s, Vulkan %s, %s\n", i, device.name.c_str(), kind_of(device.type),
-                    version_text(device.api_version).c_str(), device.driver.c_str());
+        std::printf("%zu: %s\n   %s, Vulkan %s, %s\n", i, device.name.c_str(), support::kind_text(device.type),
+                    support::version_text(device.api_version).c_str(), device.driver.c_str());
         auto wanted = requirements((*instance)->handle(), (*instance)->get_instance_proc_addr(), device.handle);
         if (!wanted) return fail(about(device.name, wanted.status()));
         std::printf("   paths: scalar, %s\n",
@@ -46,8 +32,8 @@ int list(const Options& options) {
         report.push_back({{"index", i},
                           {"device", device.name},
                           {"driver", device.driver},
-                          {"kind", kind_of(device.type)},
-                          {"api_version", version_text(device.api_version)},
+                          {"kind", support::kind_text(device.type)},
+                          {"api_version", support::version_text(device.api_version)},
                           {"paths", {"scalar"}},
                           {"buffer_device_address", wanted->features.buffer_device_address},
                           {"reasons", wanted->reasons}});

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "support/html.h"
 #include "vkattn/classify.h"
 #include "vkattn/picture.h"
 
 namespace flex_notebook {
 
 using vkattn::Result;
+using vkattn::support::html_escaped;
 
 namespace {
 
@@ -26,20 +28,6 @@ th:first-child,td:first-child{text-align:left} th{border-bottom:1px solid #888} 
 .key{display:inline-block;width:.8em;height:.8em;border:1px solid #ccc}
 )";
 
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-        case '&': out += "&amp;"; break;
-        case '<': out += "&lt;"; break;
-        case '>': out += "&gt;"; break;
-        case '"': out += "&quot;"; break;
-        default: out += static_cast<unsigned char>(c) < 0x20 && c != '\n' ? ' ' : c;
-        }
-    }
-    return out;
-}
-
 template <class... Values>
 std::string text(const char* format, Values... values) {
     char line[256];
@@ -53,8 +41,8 @@ std::string rows_of(const Outcome& outcome, const std::string& first_cell) {
         const bool first = &row == outcome.rows.data();
         html += first ? "<tr class=\"first\">" : "<tr>";
         if (!first_cell.empty()) html += "<td>" + (first ? first_cell : std::string()) + "</td>";
-        html += "<td>" + escaped(row.operation) + "</td><td>" + text("%.3f", row.forward_ms) + "</td><td>" +
-                text("%.1f", row.gflops) + "</td><td>" + escaped(row.schedule) + "</td></tr>\n";
+        html += "<td>" + html_escaped(row.operation) + "</td><td>" + text("%.3f", row.forward_ms) + "</td><td>" +
+                text("%.1f", row.gflops) + "</td><td>" + html_escaped(row.schedule) + "</td></tr>\n";
     }
     return html;
 }
@@ -62,13 +50,13 @@ std::string rows_of(const Outcome& outcome, const std::string& first_cell) {
 std::string anchor(size_t i) { return "example-" + std::to_string(i + 1); }
 
 std::string code(const char* title, const std::string& mask, const std::string& score_mod) {
-    return std::string("<div class=\"note\">") + title + "</div><pre>mask       " + escaped(mask) + "\nscore mod  " +
-           escaped(score_mod) + "</pre>\n";
+    return std::string("<div class=\"note\">") + title + "</div><pre>mask       " + html_escaped(mask) +
+           "\nscore mod  " + html_escaped(score_mod) + "</pre>\n";
 }
 
 std::string with_values(const Instance& instance) {
     const std::string values = values_text(instance.values);
-    return values.empty() ? std::string() : "; " + escaped(values);
+    return values.empty() ? std::string() : "; " + html_escaped(values);
 }
 
 Result<std::string> section(const Outcome& outcome, size_t i) {
@@ -77,8 +65,8 @@ Result<std::string> section(const Outcome& outcome, size_t i) {
     if (!blocks) return blocks.status();
     auto pairs = picture_blocks(example, outcome.checked, outcome.checked.q_len, outcome.checked.kv_len);
     if (!pairs) return pairs.status();
-    std::string html = "<h2 id=\"" + anchor(i) + "\">" + escaped(example.title) + "</h2>\n<p>" +
-                       escaped(example.meaning) + "</p>\n<div class=\"example\"><div class=\"picture\">" +
+    std::string html = "<h2 id=\"" + anchor(i) + "\">" + html_escaped(example.title) + "</h2>\n<p>" +
+                       html_escaped(example.meaning) + "</p>\n<div class=\"example\"><div class=\"picture\">" +
                        vkattn::svg_picture(*pairs) +
                        text("<p class=\"note\">Every pair of the checked instance, %d x %d", outcome.checked.q_len,
                             outcome.checked.kv_len) +
@@ -89,9 +77,9 @@ Result<std::string> section(const Outcome& outcome, size_t i) {
     html += code("C++", example.mask.cpp, example.score_mod.cpp);
     html += code("text", example.mask_text, example.score_text);
     html += "<table><tr><th>operation</th><th>forward ms</th><th>forward GFLOP/s</th><th>schedule</th></tr>\n" +
-            rows_of(outcome, {}) + "</table>\n<p class=\"note\">lists: " + escaped(sparsity_text(outcome)) +
+            rows_of(outcome, {}) + "</table>\n<p class=\"note\">lists: " + html_escaped(sparsity_text(outcome)) +
             "</p>\n<p class=\"note\">check " + (outcome.ok() ? "passed, " : "<span class=\"wrong\">WRONG</span>, ") +
-            escaped(check_text(outcome)) + "</p></div></div>\n";
+            html_escaped(check_text(outcome)) + "</p></div></div>\n";
     return html;
 }
 
@@ -134,7 +122,7 @@ Result<std::string> html_page(const PageFacts& facts, const std::vector<Outcome>
         "vkattn</title>\n<meta name=\"viewport\" content=\"width=device-width\"/>\n<style>";
     html += style;
     html +=
-        "</style></head><body>\n<h1>FlexAttention's notebook on vkattn</h1>\n<p>" + escaped(facts.device) +
+        "</style></head><body>\n<h1>FlexAttention's notebook on vkattn</h1>\n<p>" + html_escaped(facts.device) +
         text("; %d heads, D = Dv = %d, length %d, f32, forward; median of %d runs by the %s clock.", facts.sizes.heads,
              facts.sizes.dim, facts.sizes.length, facts.sizes.repeats, facts.device_clock ? "device's" : "host's") +
         "</p>\n<p>In the pictures rows are queries and columns are keys: "
@@ -150,7 +138,8 @@ Result<std::string> html_page(const PageFacts& facts, const std::vector<Outcome>
         "<table><tr><th>example</th><th>operation</th><th>forward ms</th><th>forward "
         "GFLOP/s</th><th>schedule</th></tr>\n";
     for (size_t i = 0; i < outcomes.size(); ++i)
-        html += rows_of(outcomes[i], "<a href=\"#" + anchor(i) + "\">" + escaped(outcomes[i].example->title) + "</a>");
+        html +=
+            rows_of(outcomes[i], "<a href=\"#" + anchor(i) + "\">" + html_escaped(outcomes[i].example->title) + "</a>");
     html += "</table>\n<p class=\"note\">" + std::to_string(facts.pipelines) +
             " pipelines for all of it; the checked and the timed instance of a row share one.</p>\n";
     for (size_t i = 0; i < outcomes.size(); ++i) {

@@ -60,6 +60,21 @@ Features both(const Features& offered, const Features& asked) {
 
 }  // namespace
 
+const char* kind_text(VkPhysicalDeviceType type) {
+    switch (static_cast<int>(type)) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual GPU";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "software";
+    default: return "other";
+    }
+}
+
+std::string version_text(uint32_t version) {
+    return std::to_string(VK_API_VERSION_MAJOR(version)) + "." + std::to_string(VK_API_VERSION_MINOR(version)) + "." +
+           std::to_string(VK_API_VERSION_PATCH(version));
+}
+
 void MessageLog::add(std::string message) {
     const std::lock_guard lock(mutex_);
     messages_.push_back(std::move(message));

@@ -29,6 +29,9 @@ namespace vkattn::support {
 // barrier between dispatches is not seen).
 enum class Validation : uint8_t { off, core, synchronization };
 
+const char* kind_text(VkPhysicalDeviceType type);  // "discrete GPU", "software", ...
+std::string version_text(uint32_t api_version);    // "1.3.275"
+
 struct DeviceOptions {
     Validation validation = Validation::off;  // an error where VK_LAYER_KHRONOS_validation is not installed
     std::optional<Features> features = {};    // enable only these of what the device offers; default: all

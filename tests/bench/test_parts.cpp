@@ -8,10 +8,11 @@
 #include <set>
 
 #include "bench/bench_case.h"
-#include "bench/child_process.h"
 #include "bench/sampled_rows.h"
 #include "bench/svg_plot.h"
 #include "bench/timings.h"
+#include "support/child_process.h"
+#include "support/html.h"
 
 using namespace vkattn;
 using namespace vkattn::bench;
@@ -137,7 +138,8 @@ TEST_CASE("sizes: both forms, and what is wrong with others") {
 
 #ifndef _WIN32
 TEST_CASE("a child answers, ends, crashes, hangs or is not there, and each is said") {
-    auto echo = ChildProcess::start({"sh", "-c", "read line; echo \"$line $MORE\"; exit 3"}, {{"MORE", "and more"}});
+    auto echo =
+        support::ChildProcess::start({"sh", "-c", "read line; echo \"$line $MORE\"; exit 3"}, {{"MORE", "and more"}});
     REQUIRE(echo.ok());
     REQUIRE(echo->send("hello").ok());
     auto line = echo->receive(10000.0);
@@ -145,22 +147,22 @@ TEST_CASE("a child answers, ends, crashes, hangs or is not there, and each is sa
     CHECK(*line == "hello and more");
     CHECK(echo->receive(10000.0).status().message == "exit code 3");
 
-    auto crash = ChildProcess::start({"sh", "-c", "kill -SEGV $$"}, {});
+    auto crash = support::ChildProcess::start({"sh", "-c", "kill -SEGV $$"}, {});
     REQUIRE(crash.ok());
     CHECK(crash->receive(10000.0).status().message == "ended by signal 11");
 
-    auto hang = ChildProcess::start({"sleep", "1000"}, {});
+    auto hang = support::ChildProcess::start({"sleep", "1000"}, {});
     REQUIRE(hang.ok());
     CHECK(hang->receive(50.0).status().message.find("no answer") == 0);
 
-    auto missing = ChildProcess::start({"/no/such/program"}, {});
+    auto missing = support::ChildProcess::start({"/no/such/program"}, {});
     REQUIRE(missing.ok());
     CHECK(missing->receive(10000.0).status().message == "it cannot be started");
 
-    CHECK(*in_fresh_process({{"VKATTN_TEST_WORD", "fresh"}},
-                            [] { return std::string(std::getenv("VKATTN_TEST_WORD")); }) == "fresh");
+    CHECK(*support::in_fresh_process({{"VKATTN_TEST_WORD", "fresh"}},
+                                     [] { return std::string(std::getenv("VKATTN_TEST_WORD")); }) == "fresh");
     CHECK(std::getenv("VKATTN_TEST_WORD") == nullptr);
-    const auto killed = in_fresh_process({}, [] {
+    const auto killed = support::in_fresh_process({}, [] {
         std::raise(SIGKILL);
         return std::string();
     });
@@ -169,7 +171,7 @@ TEST_CASE("a child answers, ends, crashes, hangs or is not there, and each is sa
 #endif
 
 TEST_CASE("plots: what goes in is escaped, and nothing to show is nothing") {
-    CHECK(escaped("a<b>&\"c\"\n") == "a&lt;b&gt;&amp;&quot;c&quot; ");
+    CHECK(support::html_escaped("a<b>&\"c\"\x01\n") == "a&lt;b&gt;&amp;&quot;c&quot; \n");
     const std::string plot = line_plot("x", "y", {{"<evil>", {{512.0, 1.0}, {1024.0, 4.0}}}});
     CHECK(plot.find("&lt;evil&gt;") != std::string::npos);
     CHECK(plot.find("<polyline") != std::string::npos);

@@ -11,7 +11,6 @@
 #include "harness/numbers.h"
 #include "harness/pairwise.h"
 #include "harness/run_attention.h"
-#include "harness/tensor.h"
 #include "harness/two_dispatches.h"
 #include "harness/vulkan_context.h"
 #include "reference/attention_f64.h"
@@ -38,21 +37,19 @@ TEST_CASE("the validation layer sees a missing barrier between two dispatches, a
 }
 
 TEST_CASE("guards: a write outside of the tensor is found, one inside is not") {
-    VulkanContext& context = VulkanContext::shared();
     const Values shape(2, 3, 5, 7);
     Placement placement;
     placement.first = static_cast<int64_t>(guard_bytes / 4);
     placement.strides = {3 * 5 * 8, 5 * 8, 8};  // one element of gap after each row
     const uint64_t bytes = guard_bytes + 2 * 3 * 5 * 8 * 4 + guard_bytes;
+    GuardedBytes guarded(bytes);
+    guarded.leave_free(ElementType::f32, placement, shape);
     for (uint64_t at = 0; at < bytes; at += 4) {
-        GuardedBuffer guarded(context, bytes);
-        guarded.leave_free(ElementType::f32, placement, shape);
-        guarded.upload();
-        CHECK(guarded.damage("o").empty());
-        std::memset(guarded.buffer.data + at, 0, 4);
+        std::vector<uint8_t> now(guarded.bytes().begin(), guarded.bytes().end());
+        CHECK(guarded.damage("o", now.data()).empty());
+        std::memset(&now[at], 0, 4);
         const bool inside = at >= guard_bytes && at < bytes - guard_bytes && (at - guard_bytes) / 4 % 8 != 7;
-        CHECK(guarded.damage("o").empty() == inside);
-        if (at == guard_bytes) at = bytes - guard_bytes - 64;  // both ends and the gaps near them are enough
+        CHECK(guarded.damage("o", now.data()).empty() == inside);
     }
 }
 
@@ -104,6 +101,30 @@ TEST_CASE("a case survives its text") {
     c.seed = 12345678901234567890u;
     CHECK(to_text(parse_case(to_text(c))) == to_text(c));
     CHECK(to_text(c).find("seed=12345678901234567890") != std::string::npos);
+}
+
+TEST_CASE("a case that is none is refused with what would be one") {
+    const struct {
+        const char *text, *named;
+    } wrong[] = {{"causal", "mask=causal"},
+                 {"head=3", "no field 'head'"},
+                 {"q=f64", "f32, f16, bf16"},
+                 {"lq=-1", "whole number"},
+                 {"lq=5x", "whole number"},
+                 {"d=99999999999999999999", "whole number"},
+                 {"d=577", "1 to 576"},
+                 {"hq=3 hkv=2", "hq"},
+                 {"b=0", "b, hq"},
+                 {"lq=100000 lkv=100000", "too much"},
+                 {"slices=0", "1 to 4096"},
+                 {"block_q=64", "both"}};
+    for (const auto& one : wrong) {
+        const auto read = read_case(one.text);
+        REQUIRE_FALSE_MESSAGE(read.ok(), one.text);
+        CHECK_MESSAGE(read.status().message.find(one.named) != std::string::npos, read.status().message);
+    }
+    CHECK(inputs_for(*read_case("mask=nonsense")).status().message.find("causal_lower_right") != std::string::npos);
+    CHECK(inputs_for(*read_case("score=nonsense")).status().message.find("softcap") != std::string::npos);
 }
 
 TEST_CASE("pairwise tables hold every allowed pair and no other") {
@@ -189,45 +210,50 @@ TEST_CASE("comparison: a rounded reference passes in every type") {
         }
 }
 
-TEST_CASE("comparison: an element off by 2e-5 fails" * doctest::should_fail()) {
+TEST_CASE("comparison: what is wrong fails the test" * doctest::should_fail()) {
     Sound s = sound_result("causal");
     s.result.o.row(1, 2, 17)[5] += 2e-5f;
     check_result(s.c, s.inputs, s.result);
 }
 
-TEST_CASE("comparison: one NaN fails" * doctest::should_fail()) {
+TEST_CASE("comparison: each kind of wrong result is found and named") {
+    const auto found = [](const Sound& s) { return Judge(s.c, s.inputs)(s.result.o, &s.result.lse).wrong; };
+    const auto says = [](const std::string& words, const char* part) {
+        CHECK_MESSAGE(words.find(part) != std::string::npos, "'" << words << "' should say '" << part << "'");
+    };
     Sound s = sound_result("causal");
+    CHECK(found(s) == "");
+    s.result.o.row(1, 2, 17)[5] += 2e-5f;
+    says(found(s), "row b=1 h=2 q=17: row error");
+
+    s = sound_result("causal");
     s.result.o.row(0, 3, 32)[11] = std::numeric_limits<float>::quiet_NaN();
-    check_result(s.c, s.inputs, s.result);
-}
+    says(found(s), "row b=0 h=3 q=32 x=11: o is");
 
-TEST_CASE("comparison: a row without keys that is not 0 fails" * doctest::should_fail()) {
-    Sound s = sound_result("nothing");
+    s = sound_result("nothing");  // a row without keys that is not 0
     s.result.o.row(0, 0, 3)[0] = 1e-30f;
-    check_result(s.c, s.inputs, s.result);
-}
+    says(found(s), "row b=0 h=0 q=3: row error");
 
-TEST_CASE("comparison: an lse of another row fails" * doctest::should_fail()) {
-    Sound s = sound_result("causal");
+    s = sound_result("causal");
     std::swap(s.result.lse[40], s.result.lse[41]);
-    check_result(s.c, s.inputs, s.result);
-}
+    says(found(s), "lse is off");
+    s.result.lse[40] = -std::numeric_limits<float>::infinity();
+    says(found(s), "lse is -inf");
+    s.result.lse.pop_back();
+    says(found(s), "elements");
 
-TEST_CASE("comparison: swapped heads fail" * doctest::should_fail()) {
-    Sound s = sound_result("full");
+    s = sound_result("full");  // swapped heads
     for (int32_t q = 0; q < 33; q++)
         std::swap_ranges(s.result.o.row(0, 0, q), s.result.o.row(0, 0, q) + 12, s.result.o.row(0, 1, q));
-    check_result(s.c, s.inputs, s.result);
-}
+    says(found(s), "row error");
 
-TEST_CASE("comparison: one key too many in one row fails" * doctest::should_fail()) {
-    Sound s = sound_result("causal");
+    s = sound_result("causal");  // one key too many in one row
     s.inputs.keep = [](int32_t b, int32_t h, int32_t q, int32_t kv) {
         return kv <= q || (b == 1 && h == 1 && q == 30 && kv == 31);
     };
     for (int32_t d = 0; d < 16; d++) s.inputs.k.row(1, 0, 31)[d] = 0.5f;
     for (int32_t d = 0; d < 12; d++) s.inputs.v.row(1, 0, 31)[d] = 1.5f;
-    check_result(s.c, s.inputs, s.result);
+    says(found(s), "row b=1 h=1 q=30");
 }
 
 TEST_SUITE_END();

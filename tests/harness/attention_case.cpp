@@ -1,13 +1,15 @@
 #include "attention_case.h"
 
-#include <cstdlib>
+#include <algorithm>
+#include <charconv>
 #include <iterator>
+#include <limits>
 #include <sstream>
-
-#include <doctest/doctest.h>
 
 namespace vkattn_tests {
 namespace {
+
+using vkattn::Code;
 
 constexpr std::string_view layout_names[] = {"bhld", "blhd", "packed", "broadcast", "padded", "odd"};
 constexpr std::string_view poison_names[] = {"none", "unattended", "partial"};
@@ -33,9 +35,12 @@ struct Writer {
     }
 };
 
+// Takes the value of the field that has the name; `wrong` says what would be one.
 struct Reader {
     std::string_view name, value;
     bool used = false;
+    std::string wrong;
+
     bool mine(std::string_view field) {
         used = used || field == name;
         return field == name;
@@ -45,17 +50,37 @@ struct Reader {
     }
     template <class Int>
     void operator()(std::string_view field, Int& out) {
-        if (mine(field)) out = static_cast<Int>(std::strtoull(std::string(value).c_str(), nullptr, 10));
+        if (!mine(field)) return;
+        // Seeds take all 64 bits, what counts elements no more than a tensor has.
+        const uint64_t most = sizeof(Int) == 8 ? std::numeric_limits<uint64_t>::max() : uint64_t{1} << 28;
+        uint64_t number = 0;
+        const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number);
+        if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size() || number > most)
+            wrong = "a whole number from 0 to " + std::to_string(most);
+        else out = static_cast<Int>(number);
     }
     template <class Enum, size_t n>
     void choice(std::string_view field, Enum& out, const std::string_view (&names)[n]) {
         if (!mine(field)) return;
-        for (size_t i = 0; i < n; i++) {
-            if (names[i] != value) continue;
-            out = static_cast<Enum>(i);
+        const auto found = std::find(std::begin(names), std::end(names), value);
+        if (found != std::end(names)) {
+            out = static_cast<Enum>(found - std::begin(names));
             return;
         }
-        FAIL("unknown value in " << std::string(name) << "=" << std::string(value));
+        for (const std::string_view one : names) wrong += (wrong.empty() ? "" : ", ") + std::string(one);
+    }
+};
+
+// What is named, for an error.
+struct Names {
+    std::string text;
+    template <class Value>
+    void operator()(std::string_view name, const Value&) {
+        text += " " + std::string(name);
+    }
+    template <class Enum, size_t n>
+    void choice(std::string_view name, const Enum&, const std::string_view (&)[n]) {
+        text += " " + std::string(name);
     }
 };
 
@@ -96,19 +121,35 @@ std::string to_text(const AttentionCase& attention_case) {
     return writer.text;
 }
 
-AttentionCase parse_case(std::string_view text) {
-    AttentionCase result;
+vkattn::Result<AttentionCase> read_case(std::string_view text) {
+    const auto wrong = [](std::string message) { return vkattn::error(Code::invalid_text, std::move(message)); };
+    AttentionCase c;
     std::istringstream words{std::string(text)};
     for (std::string word; words >> word;) {
         const size_t equals = word.find('=');
-        REQUIRE_MESSAGE(equals != std::string::npos, "a case is written key=value, not " << word);
+        if (equals == std::string::npos) return wrong("'" + word + "' is no key=value, as in mask=causal");
         Reader reader;
         reader.name = std::string_view(word).substr(0, equals);
         reader.value = std::string_view(word).substr(equals + 1);
-        visit(reader, result);
-        REQUIRE_MESSAGE(reader.used, "a case has no field " << std::string(reader.name));
+        visit(reader, c);
+        Names names;
+        visit(names, c);
+        if (!reader.used) return wrong("a case has no field '" + std::string(reader.name) + "'; it has" + names.text);
+        if (!reader.wrong.empty()) return wrong(word + ": the value should be " + reader.wrong);
     }
-    return result;
+    if (vkattn::Status status = check(c.shape); !status.ok()) return wrong("b, hq, hkv, lq, lkv: " + status.message);
+    constexpr int32_t max_dim = 576;
+    if (c.head_dim < 1 || c.value_dim < 1 || c.head_dim > max_dim || c.value_dim > max_dim)
+        return wrong("d and dv should be 1 to " + std::to_string(max_dim));
+    if (c.slices < 1 || c.slices > 4096) return wrong("slices should be 1 to 4096");
+    if ((c.block_q == 0) != (c.block_kv == 0)) return wrong("block_q and block_kv are both given or both 0");
+    constexpr double most = 1 << 28;
+    const double heads = double{1} * c.shape.batch * c.shape.q_heads;
+    const double columns = std::max({c.shape.kv_len, c.head_dim, c.value_dim});
+    const double rows = double{1} * c.shape.q_len + c.shape.kv_len;
+    if (heads * rows * columns > most)
+        return wrong("this is too much for one case; 2^28 elements a tensor, table and plane are the most");
+    return c;
 }
 
 }  // namespace vkattn_tests

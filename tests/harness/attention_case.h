@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "vkattn/bindings.h"
+#include "vkattn/result.h"
 #include "vkattn/types.h"
 
 namespace vkattn_tests {
@@ -49,7 +50,8 @@ struct AttentionCase {
 };
 
 std::string to_text(const AttentionCase& attention_case);
-// Fails the test when a key or value is unknown.
-AttentionCase parse_case(std::string_view text);
+// The same text, of anybody: an error names the field and what would be right. Fields that are not named keep their defaults;
+// tensors, tables and pairs of one case stay below 2^28 elements.
+vkattn::Result<AttentionCase> read_case(std::string_view text);
 
 }  // namespace vkattn_tests

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <doctest/doctest.h>
-
 #include "numbers.h"
 #include "vkattn/named.h"
 
@@ -310,11 +308,17 @@ ScoreUse infinity_and_nan(const Shape&, uint64_t) {
 }
 
 template <class Entry>
-const Entry& find(const std::vector<Entry>& entries, std::string_view name) {
+const Entry* find(const std::vector<Entry>& entries, std::string_view name) {
     for (const Entry& entry : entries)
-        if (entry.name == name) return entry;
-    FAIL("the catalogue has no '" << std::string(name) << "'");
-    return entries.front();
+        if (entry.name == name) return &entry;
+    return nullptr;
+}
+
+template <class Entry>
+std::string names_of(const std::vector<Entry>& entries) {
+    std::string names;
+    for (const Entry& entry : entries) names += " " + std::string(entry.name);
+    return names;
 }
 
 }  // namespace
@@ -357,8 +361,10 @@ const std::vector<ScoreEntry>& score_entries() {
     return entries;
 }
 
-const MaskEntry& mask_entry(std::string_view name) { return find(mask_entries(), name); }
-const ScoreEntry& score_entry(std::string_view name) { return find(score_entries(), name); }
+const MaskEntry* find_mask(std::string_view name) { return find(mask_entries(), name); }
+const ScoreEntry* find_score(std::string_view name) { return find(score_entries(), name); }
+std::string mask_names() { return names_of(mask_entries()); }
+std::string score_names() { return names_of(score_entries()); }
 
 std::shared_ptr<const vkattn::TableData> i32_table(std::vector<int64_t> dims, std::vector<int32_t> values) {
     auto data = std::make_shared<vkattn::TableData>();

@@ -39,8 +39,10 @@ struct ScoreEntry {
 
 const std::vector<MaskEntry>& mask_entries();
 const std::vector<ScoreEntry>& score_entries();
-const MaskEntry& mask_entry(std::string_view name);  // an unknown name fails the test
-const ScoreEntry& score_entry(std::string_view name);
+const MaskEntry* find_mask(std::string_view name);  // null: there is none of that name
+const ScoreEntry* find_score(std::string_view name);
+std::string mask_names();  // " full causal ..."
+std::string score_names();
 
 std::shared_ptr<const vkattn::TableData> i32_table(std::vector<int64_t> dims, std::vector<int32_t> values);
 std::shared_ptr<const vkattn::TableData> f32_table(std::vector<int64_t> dims, std::vector<float> values);

@@ -1,9 +1,8 @@
+#include "inputs.h"
+
 #include <limits>
 
-#include <doctest/doctest.h>
-
 #include "numbers.h"
-#include "run_attention.h"
 #include "vkattn/classify.h"
 
 namespace vkattn_tests {
@@ -93,15 +92,21 @@ void poison(const AttentionCase& c, Inputs& inputs) {
 
 }  // namespace
 
-Inputs make_inputs(const AttentionCase& c) {
+vkattn::Result<Inputs> inputs_for(const AttentionCase& c) {
     const vkattn::Shape& s = c.shape;
+    const MaskEntry* mask = find_mask(c.mask);
+    const ScoreEntry* score = find_score(c.score);
+    if (mask == nullptr)
+        return vkattn::error(vkattn::Code::invalid_argument, "mask=" + c.mask + " is none of" + mask_names());
+    if (score == nullptr)
+        return vkattn::error(vkattn::Code::invalid_argument, "score=" + c.score + " is none of" + score_names());
     Inputs inputs;
     Random random(c.seed);
     inputs.q = random_values(random, c.q_type, s.batch, s.q_heads, s.q_len, c.head_dim);
     inputs.k = random_values(random, c.k_type, s.batch, s.kv_heads, s.kv_len, c.head_dim);
     inputs.v = random_values(random, c.v_type, s.batch, s.kv_heads, s.kv_len, c.value_dim);
-    inputs.mask = mask_entry(c.mask).make(s, c.seed + 1000);
-    inputs.score = score_entry(c.score).make(s, c.seed + 2000);
+    inputs.mask = mask->make(s, c.seed + 1000);
+    inputs.score = score->make(s, c.seed + 2000);
     inputs.keep = inputs.mask.keep;
     inputs.bindings = inputs.mask.bindings;
     inputs.bindings.scalars.insert(inputs.score.bindings.scalars.begin(), inputs.score.bindings.scalars.end());
@@ -116,7 +121,7 @@ Inputs make_inputs(const AttentionCase& c) {
         options.block_q = c.block_q == 0 ? 128 : c.block_q;
         options.block_kv = c.block_kv == 0 ? 128 : c.block_kv;
         auto list = vkattn::create_block_mask(inputs.mask.mask, s, inputs.bindings, options);
-        if (!list) FAIL("create_block_mask: " << list.status().message);
+        if (!list) return list.status();
         inputs.list = *std::move(list);
     }
     return inputs;

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "run_attention.h"
+#include "inputs.h"
 
 namespace vkattn_tests {
 namespace {

@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include "call_memory.h"
 #include "numbers.h"
 
 #ifdef VKATTN_TEST_WITH_COMPILER
@@ -16,30 +17,7 @@
 namespace vkattn_tests {
 namespace {
 
-using vkattn::BufferRange;
 using vkattn::element_bytes;
-using vkattn::ElementType;
-
-// Bytes from the start of the buffer to the end of the tensor.
-uint64_t end_bytes(const Placement& p, ElementType type, const Values& v) {
-    if (v.at.empty()) return static_cast<uint64_t>(p.first) * element_bytes(type);
-    const int64_t last =
-        p.first + (v.batch - 1) * p.strides.b + (v.heads - 1) * p.strides.h + (v.length - 1) * p.strides.l + v.width;
-    return static_cast<uint64_t>(last) * element_bytes(type);
-}
-
-// All of a buffer from the tensor on; the guard before it is inside the descriptor's range because offsets are aligned down.
-BufferRange range_of(const GuardedBuffer& guarded, uint64_t offset) {
-    return {guarded.buffer.handle, offset, guarded.buffer.size_bytes - offset};
-}
-
-BufferRange range_of(const GuardedBuffer& guarded, const Placement& p, ElementType type) {
-    return range_of(guarded, static_cast<uint64_t>(p.first) * element_bytes(type));
-}
-
-bool shares_one_buffer(const AttentionCase& c) {
-    return c.layout == Layout::packed && c.q_type == c.k_type && c.k_type == c.v_type;
-}
 
 CommandLog sum(const CommandLog& a, const CommandLog& b) {
     CommandLog s = a;
@@ -94,6 +72,24 @@ vkattn::Engine& shared_engine() {
     return *engine;
 }
 
+Inputs make_inputs(const AttentionCase& c) {
+    auto inputs = inputs_for(c);
+    if (!inputs) FAIL(inputs.status().message);
+    return *std::move(inputs);
+}
+
+AttentionCase parse_case(std::string_view text) {
+    auto read = read_case(text);
+    if (!read) FAIL(read.status().message);
+    return *read;
+}
+
+const MaskEntry& mask_entry(std::string_view name) {
+    const MaskEntry* entry = find_mask(name);
+    if (entry == nullptr) FAIL("the catalogue has no '" << std::string(name) << "'");
+    return *entry;
+}
+
 std::string replay_line(const AttentionCase& c, const VulkanContext& context) {
     const char* wanted = std::getenv("VKATTN_TEST_DEVICE");
     return "replay: VKATTN_TEST_DEVICE=" + std::string(wanted == nullptr ? "lavapipe" : wanted) + " VKATTN_REPLAY='" +
@@ -101,95 +97,26 @@ std::string replay_line(const AttentionCase& c, const VulkanContext& context) {
            context.driver;
 }
 
+// The call's buffers on the device.
 struct Call::Memory {
-    Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options,
-           uint64_t tables_bytes, uint64_t workspace_bytes);
-    void check_untouched() const;
+    Memory(const AttentionCase& c, const Inputs& inputs, uint64_t tables_bytes, uint64_t workspace_bytes)
+        : host(c, inputs, tables_bytes, workspace_bytes) {}
+    void upload(VulkanContext& context) {
+        std::array<VkBuffer, n_rooms> handles{};
+        for (size_t i = 0; i < n_rooms; i++) {
+            const std::span<const uint8_t> bytes = host.room(i).bytes();
+            if (bytes.empty()) continue;
+            device[i] = DeviceBuffer(context, bytes.size());
+            std::copy(bytes.begin(), bytes.end(), device[i].data);
+            handles[i] = device[i].handle;
+        }
+        buffers = host.ranges(handles);
+    }
 
-    GuardedBuffer q, k, v, o, lse, work, tables;
-    bool one_buffer;  // q holds k and v as well (packed)
-    TensorPlacements at;
-    Values o_shape;
-    uint64_t lse_offset = guard_bytes, work_offset = 1024, tables_offset = 1024;
+    CallMemory host;
+    std::array<DeviceBuffer, n_rooms> device;
     vkattn::Buffers buffers;
 };
-
-Call::Memory::Memory(VulkanContext& context, const AttentionCase& c, const Inputs& inputs, const RunOptions& options,
-                     uint64_t tables_bytes, uint64_t workspace_bytes)
-    : one_buffer(shares_one_buffer(c)),
-      at(placements_of(c)),
-      o_shape(c.shape.batch, c.shape.q_heads, c.shape.q_len, c.value_dim) {
-    const uint64_t q_end = end_bytes(at.q, c.q_type, inputs.q), k_end = end_bytes(at.k, c.k_type, inputs.k),
-                   v_end = end_bytes(at.v, c.v_type, inputs.v);
-    if (one_buffer) {
-        q = GuardedBuffer(context, (std::max({q_end, k_end, v_end}) + 3) / 4 * 4 + guard_bytes);
-        q.write(c.q_type, at.q, inputs.q);
-        q.write(c.k_type, at.k, inputs.k);
-        q.write(c.v_type, at.v, inputs.v);
-        q.upload();
-        buffers.q = range_of(q, at.q, c.q_type);
-        buffers.k = range_of(q, at.k, c.k_type);
-        buffers.v = range_of(q, at.v, c.v_type);
-    } else {
-        const struct {
-            GuardedBuffer& buffer;
-            BufferRange& range;
-            const Placement& at;
-            ElementType type;
-            const Values& values;
-            uint64_t end;
-        } tensors[] = {{q, buffers.q, at.q, c.q_type, inputs.q, q_end},
-                       {k, buffers.k, at.k, c.k_type, inputs.k, k_end},
-                       {v, buffers.v, at.v, c.v_type, inputs.v, v_end}};
-        for (const auto& t : tensors) {
-            t.buffer = GuardedBuffer(context, (t.end + 3) / 4 * 4 + guard_bytes);
-            t.buffer.write(t.type, t.at, t.values);
-            t.buffer.upload();
-            t.range = range_of(t.buffer, t.at, t.type);
-        }
-    }
-
-    o = GuardedBuffer(context, (end_bytes(at.o, c.o_type, o_shape) + 3) / 4 * 4 + guard_bytes);
-    o.leave_free(c.o_type, at.o, o_shape);
-    o.upload();
-    buffers.o = range_of(o, at.o, c.o_type);
-    const uint64_t lse_bytes = 4ull * static_cast<uint64_t>(c.shape.batch) * static_cast<uint64_t>(c.shape.q_heads) *
-                               static_cast<uint64_t>(c.shape.q_len);
-    lse = GuardedBuffer(context, lse_offset + lse_bytes + guard_bytes);
-    lse.leave_free(lse_offset, lse_bytes);
-    lse.upload();
-    buffers.lse = range_of(lse, lse_offset);
-    work = GuardedBuffer(context, work_offset + workspace_bytes + guard_bytes);
-    work.leave_free(work_offset, workspace_bytes);
-    work.upload();
-    buffers.work = range_of(work, work_offset);
-    tables = GuardedBuffer(context, tables_offset + (tables_bytes + 3) / 4 * 4 + guard_bytes);
-    buffers.tables = range_of(tables, tables_offset);
-
-    if (options.k) {
-        const Elsewhere& there = *options.k;
-        for (int32_t b = 0; b < inputs.k.batch; b++)
-            for (int32_t h = 0; h < inputs.k.heads; h++)
-                for (int32_t l = 0; l < inputs.k.length; l++)
-                    for (int32_t d = 0; d < c.head_dim; d++)
-                        store_element(c.k_type,
-                                      there.buffer->data + there.element(b, h, l, d) * element_bytes(c.k_type),
-                                      inputs.k.row(b, h, l)[d]);
-        buffers.k = there.range(c.k_type);
-    }
-    if (options.o) buffers.o = options.o->range(c.o_type);
-}
-
-void Call::Memory::check_untouched() const {
-    const struct {
-        const GuardedBuffer& buffer;
-        const char* name;
-    } all[] = {{q, "q"}, {k, "k"}, {v, "v"}, {o, "o"}, {lse, "lse"}, {work, "work"}, {tables, "tables"}};
-    for (const auto& one : all) {
-        const std::string damage = one.buffer.damage(one.name);
-        CHECK_MESSAGE(damage.empty(), damage);
-    }
-}
 
 Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& options, Call* shared_work)
     : case_(c),
@@ -231,22 +158,28 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
     }
     args_ = *std::move(args);
 
-    memory_ =
-        std::make_unique<Memory>(context_, c, inputs, options, problem.max_tables_bytes, plan_->workspace_bytes());
+    memory_ = std::make_unique<Memory>(c, inputs, problem.max_tables_bytes, plan_->workspace_bytes());
     std::vector<uint8_t> tables(args_->tables_bytes());
     args_->write_tables(tables);
     if (options.tables_on_device != nullptr)
         for (const auto& [name, table] : options.tables_on_device->tables)
             for (uint64_t offset : args_->table_offsets(name))
                 std::memcpy(tables.data() + offset, table->i32.data(), table->i32.size() * 4);
-    memory_->tables.write_bytes(memory_->tables_offset, tables);
-    if (options.build_lists) {
-        const uint64_t lists = args_->list_layout().num_blocks;
-        memory_->tables.leave_free(memory_->tables_offset + lists, args_->tables_bytes() - lists);
-    }
-    memory_->tables.upload();
+    memory_->host.write_tables(tables, options.build_lists ? args_->list_layout().num_blocks : UINT64_MAX);
+    memory_->upload(context_);
     vkattn::Buffers& buffers = memory_->buffers;
-    if (c.shape.kv_len == 0) buffers.k = buffers.v = {};
+    if (options.k) {
+        const Elsewhere& there = *options.k;
+        for (int32_t b = 0; b < inputs.k.batch; b++)
+            for (int32_t h = 0; h < inputs.k.heads; h++)
+                for (int32_t l = 0; l < inputs.k.length; l++)
+                    for (int32_t d = 0; d < c.head_dim; d++)
+                        store_element(c.k_type,
+                                      there.buffer->data + there.element(b, h, l, d) * element_bytes(c.k_type),
+                                      inputs.k.row(b, h, l)[d]);
+        buffers.k = there.range(c.k_type);
+    }
+    if (options.o) buffers.o = options.o->range(c.o_type);
     if (!options.write_lse) buffers.lse = {};
     if (shared_work != nullptr) buffers.work = shared_work->memory_->buffers.work;
     auto binding = plan_->bind(buffers);
@@ -283,37 +216,20 @@ void Call::record_block_lists(VkCommandBuffer command_buffer) {
     CHECK_MESSAGE(status.ok(), status.message);
 }
 
-vkattn::PaddedBlocks Call::read_lists() const {
-    const vkattn::ListLayout at = args_->list_layout();
-    vkattn::PaddedBlocks blocks;
-    blocks.batch = at.batch;
-    blocks.heads = at.heads;
-    blocks.rows = at.rows;
-    blocks.columns = at.columns;
-    const auto counts = static_cast<size_t>(at.batch) * static_cast<size_t>(at.heads) * static_cast<size_t>(at.rows);
-    const auto read = [&](uint64_t offset, size_t count) {
-        std::vector<int32_t> values(count);
-        if (count > 0)
-            std::memcpy(values.data(), memory_->tables.buffer.data + memory_->tables_offset + offset, count * 4);
-        return values;
-    };
-    blocks.num_blocks = read(at.num_blocks, counts);
-    blocks.indices = read(at.indices, counts * static_cast<size_t>(at.columns));
-    blocks.full_num_blocks = read(at.full_num_blocks, counts);
-    blocks.full_indices = read(at.full_indices, counts * static_cast<size_t>(at.columns));
-    return blocks;
-}
-
 RunResult Call::collect() {
     if (options_.drop_barrier >= 0) {
         result_.messages = context_.messages();
         context_.clear_messages();
         return result_;
     }
-    if (options_.build_lists) result_.built = read_lists();
+    if (options_.build_lists)
+        result_.built = memory_->host.read_lists(args_->list_layout(), memory_->device[room_tables].data);
     CHECK_MESSAGE(context_.messages().empty(), context_.message_text());
     context_.clear_messages();
-    memory_->check_untouched();
+    for (size_t i = 0; i < n_rooms; i++) {
+        const std::string damage = memory_->host.room(i).damage(room_names[i], memory_->device[i].data);
+        CHECK_MESSAGE(damage.empty(), damage);
+    }
     const CommandLog& log = result_.log;
     CHECK(log.own_news == 0);
     CHECK(log.host_allocations == 0);
@@ -321,7 +237,7 @@ RunResult Call::collect() {
     for (uint32_t groups : log.largest_groups) CHECK(groups <= engine_.capabilities().max_workgroups);
     if (case_.shape.q_len == 0) CHECK(log.dispatches == 0);
 
-    result_.o = memory_->o.read(case_.o_type, memory_->at.o, memory_->o_shape);
+    result_.o = memory_->host.read_o(memory_->device[room_o].data);
     if (options_.o)
         for (int32_t b = 0; b < result_.o.batch; b++)
             for (int32_t h = 0; h < result_.o.heads; h++)
@@ -330,10 +246,7 @@ RunResult Call::collect() {
                         result_.o.row(b, h, l)[d] =
                             load_element(case_.o_type, options_.o->buffer->data + options_.o->element(b, h, l, d) *
                                                                                       element_bytes(case_.o_type));
-    result_.lse.resize(static_cast<size_t>(case_.shape.batch) * static_cast<size_t>(case_.shape.q_heads) *
-                       static_cast<size_t>(case_.shape.q_len));
-    if (!result_.lse.empty())
-        std::memcpy(result_.lse.data(), memory_->lse.buffer.data + memory_->lse_offset, result_.lse.size() * 4);
+    result_.lse = memory_->host.read_lse(memory_->device[room_lse].data);
     return result_;
 }
 
@@ -356,6 +269,16 @@ RunResult run(const AttentionCase& c, const Inputs& inputs, const RunOptions& op
         }
     }
     return call.collect();
+}
+
+void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult& result, const RunOptions& options) {
+    if (!result.ran()) return;  // run() has said so
+    const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
+    INFO(replay_line(c, context));
+    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing
+                  << ", tile " << result.report.tile_q << " x " << result.report.tile_kv);
+    const Verdict verdict = Judge(c, inputs, options.scale)(result.o, options.write_lse ? &result.lse : nullptr);
+    if (!verdict.ok()) FAIL_CHECK(verdict.wrong);
 }
 
 RunResult run_and_check(const AttentionCase& c, const RunOptions& options) {

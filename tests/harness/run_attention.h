@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "attention_case.h"
-#include "catalogue.h"
 #include "command_spy.h"
-#include "tensor.h"
+#include "inputs.h"
+#include "judge.h"
 #include "vkattn/compiler.h"
 #include "vkattn/engine.h"
 #include "vulkan_context.h"
@@ -27,16 +26,11 @@ std::unique_ptr<vkattn::Engine> make_engine(VulkanContext& context, const vkattn
 // The process's engine on VulkanContext::shared(): pipelines are shared by all cases.
 vkattn::Engine& shared_engine();
 
-// What a case means, by value. k and v already carry the case's poison.
-struct Inputs {
-    Values q, k, v;
-    MaskUse mask;
-    ScoreUse score;
-    vkattn::Bindings bindings;              // of both
-    std::optional<vkattn::BlockMask> list;  // when the schedule is list: classified from the mask
-    Keep keep;                              // what the result must follow; the mask's unless a test changes it
-};
+// inputs_for; an error fails the test.
 Inputs make_inputs(const AttentionCase& attention_case);
+// read_case; an error fails the test.
+AttentionCase parse_case(std::string_view text);
+const MaskEntry& mask_entry(std::string_view name);  // find_mask; an unknown name fails the test
 
 // A tensor in a buffer of its own, where the case's layout does not reach. Not guarded.
 struct Elsewhere {
@@ -98,7 +92,6 @@ class Call {
 
   private:
     struct Memory;
-    vkattn::PaddedBlocks read_lists() const;
     void refuse(const char* what, const vkattn::Status& status);
 
     AttentionCase case_;
@@ -127,14 +120,5 @@ std::string replay_line(const AttentionCase& attention_case, const VulkanContext
 
 // Bit for bit, NaNs included.
 bool same_bits(const RunResult& a, const RunResult& b);
-
-// Problem and Args as run() makes them, for tests that drive the API themselves.
-struct TensorPlacements {
-    Placement q, k, v, o;
-    uint64_t k_offset_in_q = 0;
-};
-TensorPlacements placements_of(const AttentionCase& attention_case);
-vkattn::Problem problem_of(const AttentionCase& attention_case, const Inputs& inputs);
-vkattn::ArgsInfo args_of(const AttentionCase& attention_case, const Inputs& inputs);
 
 }  // namespace vkattn_tests

@@ -1,13 +1,12 @@
-// The comparison with float64: tolerance and special values as docs/design.md, section 5, has them.
+#include "judge.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-
-#include <doctest/doctest.h>
+#include <sstream>
 
 #include "numbers.h"
 #include "reference/attention_f64.h"
-#include "run_attention.h"
 
 namespace vkattn_tests {
 namespace {
@@ -121,71 +120,97 @@ std::string at_text(const AttentionCase& c, size_t row) {
     return text;
 }
 
+template <class... Parts>
+std::string words(const Parts&... parts) {
+    std::ostringstream text;
+    (text << ... << parts);
+    return text.str();
+}
+
 }  // namespace
 
-void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult& result, const RunOptions& options) {
-    if (!result.ran()) return;  // run() has said so
-    const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
-    INFO(replay_line(c, context));
-    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing
-                  << ", tile " << result.report.tile_q << " x " << result.report.tile_kv);
-    const float scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
-    const AttentionF64 reference = reference_of(c, inputs, static_cast<double>(scale));
-    const size_t dv = static_cast<size_t>(c.value_dim), rows = reference.lse.size();
-    REQUIRE(result.o.at.size() == rows * dv);
-    const double overall = largest_finite(reference.o.data(), reference.o.size());
+struct Judge::Reference {
+    AttentionCase c;
+    AttentionF64 f64;
+    double overall = 0.0;                    // the largest element of o
+    mutable std::optional<RowErrors> plain;  // of the yardstick in its first order
+};
 
-    double worst = 0.0, mean = 0.0, worst_lse = 0.0;
+Judge::Judge(const AttentionCase& c, const Inputs& inputs, std::optional<float> scale)
+    : reference_(std::make_unique<Reference>()) {
+    reference_->c = c;
+    const float used = scale.value_or(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
+    reference_->f64 = reference_of(c, inputs, static_cast<double>(used));
+    reference_->overall = largest_finite(reference_->f64.o.data(), reference_->f64.o.size());
+}
+
+Judge::~Judge() = default;
+Judge::Judge(Judge&&) noexcept = default;
+Judge& Judge::operator=(Judge&&) noexcept = default;
+
+Verdict Judge::operator()(const Values& o, const std::vector<float>* lse) const {
+    const AttentionCase& c = reference_->c;
+    const AttentionF64& reference = reference_->f64;
+    const size_t dv = static_cast<size_t>(c.value_dim), rows = reference.lse.size();
+    const double overall = reference_->overall;
+    Verdict verdict;
+    const auto wrong = [&](std::string what) {
+        verdict.wrong = std::move(what);
+        return verdict;
+    };
+    if (o.at.size() != rows * dv || (lse != nullptr && lse->size() != rows))
+        return wrong(words("o has ", o.at.size(), " elements, should have ", rows * dv));
+
     size_t worst_row = 0, worst_lse_row = 0;
     for (size_t row = 0; row < rows; row++) {
         const double* wanted = &reference.o[row * dv];
-        const float* got = &result.o.at[row * dv];
+        const float* got = &o.at[row * dv];
         const double size = row_size(reference, row, overall);
         double row_error = 0.0;
         for (size_t x = 0; x < dv; x++) {
-            if (!same_kind(static_cast<double>(got[x]), wanted[x])) {
-                FAIL_CHECK(at_text(c, row) << " x=" << x << ": o is " << got[x] << ", should be " << wanted[x]);
-                return;
-            }
+            if (!same_kind(static_cast<double>(got[x]), wanted[x]))
+                return wrong(words(at_text(c, row), " x=", x, ": o is ", got[x], ", should be ", wanted[x]));
             if (!std::isfinite(wanted[x])) continue;
             const double off = std::fabs(static_cast<double>(got[x]) - wanted[x]);
             row_error = std::max(row_error, off == 0.0 ? 0.0 : off / size);
         }
-        if (row_error > worst) {
-            worst = row_error;
+        if (row_error > verdict.worst) {
+            verdict.worst = row_error;
             worst_row = row;
         }
-        mean += row_error / static_cast<double>(rows);
-        if (!options.write_lse) continue;
-        const double lse = static_cast<double>(result.lse[row]), wanted_lse = reference.lse[row];
-        if (!same_kind(lse, wanted_lse)) {
-            FAIL_CHECK(at_text(c, row) << ": lse is " << lse << ", should be " << wanted_lse);
-            return;
-        }
+        verdict.mean += row_error / static_cast<double>(rows);
+        if (lse == nullptr) continue;
+        const double lse_now = static_cast<double>((*lse)[row]), wanted_lse = reference.lse[row];
+        if (!same_kind(lse_now, wanted_lse))
+            return wrong(words(at_text(c, row), ": lse is ", lse_now, ", should be ", wanted_lse));
         // Scores are sums of D products: an absolute error, next to which lse's own rounding is relative.
         const double lse_error =
-            std::isfinite(wanted_lse) ? std::fabs(lse - wanted_lse) / (1.0 + std::fabs(wanted_lse)) : 0.0;
-        if (lse_error > worst_lse) {
-            worst_lse = lse_error;
+            std::isfinite(wanted_lse) ? std::fabs(lse_now - wanted_lse) / (1.0 + std::fabs(wanted_lse)) : 0.0;
+        if (lse_error > verdict.worst_lse) {
+            verdict.worst_lse = lse_error;
             worst_lse_row = row;
         }
     }
     const double ulp = ulp_at_one(c.o_type);
-    const RowErrors plain = plain_errors(reference, SumOrder{}, overall);
-    // Over many rows the kernel is as exact as the yardstick: within a sixth on lavapipe, and the output's rounding.
-    if (rows >= 256) {
-        const double mean_bound = 1.5 * plain.mean + (c.o_type == vkattn::ElementType::f32 ? 0.0 : ulp);
-        if (mean > mean_bound)
-            FAIL_CHECK(at_text(c, worst_row)
-                       << ": the mean row error " << mean << " is above the bound " << mean_bound);
-    }
-    // The largest one is a matter of luck (with Dv 1 it varies by 4 from seed to seed, for kernel and yardstick alike): where the first
-    // order of sums makes the yardstick luckier than the kernel, the others count, too.
-    double bound = 2.0 * plain.worst + ulp;
+    if (!reference_->plain) reference_->plain = plain_errors(reference, SumOrder{}, overall);
+    const RowErrors& plain = *reference_->plain;
+    // The largest error is a matter of luck (with Dv 1 it varies by 4 from seed to seed, for kernel and yardstick alike): where the
+    // first order of sums makes the yardstick luckier than the kernel, the others count, too.
+    verdict.bound = 2.0 * plain.worst + ulp;
     for (const SumOrder order : {SumOrder{true, false}, SumOrder{false, true}, SumOrder{true, true}})
-        if (worst > bound) bound = std::max(bound, 2.0 * plain_errors(reference, order, overall).worst + ulp);
-    if (worst > bound) FAIL_CHECK(at_text(c, worst_row) << ": row error " << worst << " is above the bound " << bound);
-    if (worst_lse > 4e-6) FAIL_CHECK(at_text(c, worst_lse_row) << ": lse is off by " << worst_lse << " of 1 + |lse|");
+        if (verdict.worst > verdict.bound)
+            verdict.bound = std::max(verdict.bound, 2.0 * plain_errors(reference, order, overall).worst + ulp);
+    if (verdict.worst > verdict.bound)
+        return wrong(
+            words(at_text(c, worst_row), ": row error ", verdict.worst, " is above the bound ", verdict.bound));
+    // Over many rows the kernel is as exact as the yardstick: within a sixth on lavapipe, and the output's rounding.
+    const double mean_bound = 1.5 * plain.mean + (c.o_type == vkattn::ElementType::f32 ? 0.0 : ulp);
+    if (rows >= 256 && verdict.mean > mean_bound)
+        return wrong(
+            words(at_text(c, worst_row), ": the mean row error ", verdict.mean, " is above the bound ", mean_bound));
+    if (verdict.worst_lse > 4e-6)
+        return wrong(words(at_text(c, worst_lse_row), ": lse is off by ", verdict.worst_lse, " of 1 + |lse|"));
+    return verdict;
 }
 
 }  // namespace vkattn_tests

@@ -1,14 +1,13 @@
-// Tensors in guarded buffers. Everything of a buffer that is not an element of the tensor (before, after, gaps between rows)
-// holds one NaN pattern, lies inside the range that is bound, and must be unchanged after the run.
+// Tensors between guards, as bytes of the host: everything of a buffer that is not an element of the tensor (before, after, gaps
+// between rows) holds one NaN pattern, lies inside the range that is bound, and must be unchanged after the run.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "attention_case.h"
 #include "vkattn/engine.h"
-#include "vulkan_context.h"
 
 namespace vkattn_tests {
 
@@ -47,27 +46,26 @@ struct Placement {
 constexpr uint8_t guard_byte(uint64_t offset) { return (offset & 1u) != 0 ? 0x7f : 0xd5; }
 constexpr uint64_t guard_bytes = 272;  // a multiple of 16 that is none of 64 or 256: offsets must be aligned down
 
-// A buffer and what it must hold after the run.
-class GuardedBuffer {
+// What a buffer holds before the run, and what of it must still stand there after it.
+class GuardedBytes {
   public:
-    GuardedBuffer() = default;
-    GuardedBuffer(VulkanContext& context, uint64_t size_bytes);
+    GuardedBytes() = default;
+    explicit GuardedBytes(uint64_t size_bytes);
 
     void write(vkattn::ElementType type, const Placement& placement, const Values& values);
+    void write_bytes(uint64_t first_byte, std::span<const uint8_t> bytes);
     // Bytes that are the device's to write: not compared afterwards; they keep the guard pattern, so a row not written is NaN.
     void leave_free(vkattn::ElementType type, const Placement& placement, const Values& shape_of);
     void leave_free(uint64_t first_byte, uint64_t n_bytes);
-    void write_bytes(uint64_t first_byte, const std::vector<uint8_t>& bytes);
-    void upload();
-    Values read(vkattn::ElementType type, const Placement& placement, const Values& shape_of) const;
-    // Names the first byte that should be unchanged and is not; empty when all is well.
-    std::string damage(const char* name) const;
-
-    DeviceBuffer buffer;
+    std::span<const uint8_t> bytes() const { return expected_; }
+    // Names the first byte of `now` that should be unchanged and is not; empty when all is well.
+    std::string damage(const char* name, const uint8_t* now) const;
 
   private:
     std::vector<uint8_t> expected_;
     std::vector<bool> free_;
 };
+
+Values read_values(vkattn::ElementType type, const Placement& placement, const Values& shape_of, const uint8_t* bytes);
 
 }  // namespace vkattn_tests

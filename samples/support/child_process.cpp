@@ -1,9 +1,10 @@
-#include "child_process.h"
+#include "support/child_process.h"
 
 #ifndef _WIN32
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 #endif
 
-namespace vkattn::bench {
+namespace vkattn::support {
 
 #ifdef _WIN32
 
@@ -24,6 +25,7 @@ Result<ChildProcess> ChildProcess::start(const std::vector<std::string>&,
                                          const std::vector<std::pair<std::string, std::string>>&) {
     return no_fork();
 }
+Result<ChildProcess> ChildProcess::fork_worker(const std::function<void(const Say&)>&) { return no_fork(); }
 ChildProcess::ChildProcess(ChildProcess&&) noexcept = default;
 ChildProcess::~ChildProcess() = default;
 Status ChildProcess::send(const std::string&) { return no_fork(); }
@@ -46,6 +48,16 @@ Status failed(const char* call) {
 
 void add_to_environment(const std::vector<std::pair<std::string, std::string>>& environment) {
     for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+}
+
+void write_all(int to, const std::string& text) {
+    size_t done = 0;
+    while (done < text.size()) {
+        const ssize_t n = write(to, text.data() + done, text.size() - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        done += static_cast<size_t>(n);
+    }
 }
 
 // Two ends that programs started later do not inherit.
@@ -108,6 +120,31 @@ Result<ChildProcess> ChildProcess::start(const std::vector<std::string>& argv,
     return child;
 }
 
+Result<ChildProcess> ChildProcess::fork_worker(const std::function<void(const Say&)>& work) {
+    int out[2];
+    if (!open_pipe(out)) return failed("pipe");
+    std::fflush(nullptr);  // else both processes print what is not printed yet
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(out[0]);
+        dup2(out[1], STDOUT_FILENO);
+        dup2(out[1], STDERR_FILENO);
+        // A line of its own, whatever a library has printed before.
+        work([&](const std::string& line) { write_all(out[1], "\n" + line + "\n"); });
+        std::fflush(nullptr);
+        _exit(0);
+    }
+    close(out[1]);
+    if (pid < 0) {
+        close(out[0]);
+        return failed("fork");
+    }
+    ChildProcess child;
+    child.pid_ = pid;
+    child.from_ = out[0];
+    return child;
+}
+
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       to_(std::exchange(other.to_, -1)),
@@ -118,13 +155,17 @@ ChildProcess::~ChildProcess() {
     if (to_ >= 0) close(to_);
     if (from_ >= 0) close(from_);
     if (pid_ < 0) return;
-    constexpr int patience_ms = 500;
-    for (int waited_ms = 0; waited_ms < patience_ms; waited_ms += 10) {
-        if (waitpid(pid_, nullptr, WNOHANG) != 0) return;
-        usleep(10000);
-    }
+    constexpr int patience_ms = 500, last_patience_ms = 5000;
+    const auto has_ended = [&](int within_ms) {
+        for (int waited_ms = 0; waited_ms < within_ms; waited_ms += 10) {
+            if (waitpid(pid_, nullptr, WNOHANG) != 0) return true;
+            usleep(10000);
+        }
+        return false;
+    };
+    if (has_ended(patience_ms)) return;
     kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    has_ended(last_patience_ms);  // a driver that hangs inside the kernel may outlive even that
 }
 
 std::string ChildProcess::how_it_ended() {
@@ -173,13 +214,7 @@ Result<std::string> in_fresh_process(const std::vector<std::pair<std::string, st
     const pid_t pid = fork();
     if (pid == 0) {
         add_to_environment(environment);
-        const std::string text = work();
-        size_t done = 0;
-        while (done < text.size()) {
-            const ssize_t n = write(out[1], text.data() + done, text.size() - done);
-            if (n <= 0) break;
-            done += static_cast<size_t>(n);
-        }
+        write_all(out[1], work());
         _exit(0);
     }
     close(out[1]);
@@ -199,4 +234,4 @@ Result<std::string> in_fresh_process(const std::vector<std::pair<std::string, st
 
 #endif
 
-}  // namespace vkattn::bench
+}  // namespace vkattn::support

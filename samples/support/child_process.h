@@ -8,14 +8,18 @@
 
 #include "vkattn/result.h"
 
-namespace vkattn::bench {
+namespace vkattn::support {
 
-// Lines in, lines out. What it writes to stderr is dropped. Ended with the object: asked by end of input, then killed.
+// Lines in, lines out. What a program writes to stderr is dropped. Ended with the object: asked by end of input, then killed.
 class ChildProcess {
   public:
     // argv[0] is looked up in PATH. `environment` is added to ours. Code::unsupported where there is no fork.
     static Result<ChildProcess> start(const std::vector<std::string>& argv,
                                       const std::vector<std::pair<std::string, std::string>>& environment);
+    // `work` beside us, forked from this process: what it says and what it or its libraries print (stdout and stderr) arrives line by
+    // line. Must be called before this process has threads. Code::unsupported where there is no fork.
+    using Say = std::function<void(const std::string& line)>;
+    static Result<ChildProcess> fork_worker(const std::function<void(const Say& say)>& work);
     ChildProcess(ChildProcess&& other) noexcept;
     ChildProcess& operator=(ChildProcess&&) = delete;
     ~ChildProcess();
@@ -37,4 +41,4 @@ class ChildProcess {
 Result<std::string> in_fresh_process(const std::vector<std::pair<std::string, std::string>>& environment,
                                      const std::function<std::string()>& work);
 
-}  // namespace vkattn::bench
+}  // namespace vkattn::support
