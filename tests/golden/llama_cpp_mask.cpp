@@ -1,7 +1,7 @@
 // llama.cpp's own llama_kv_cache::set_input_kq_mask and llama_hparams::is_masked_swa, cut out of its sources by
 // make_positions.py into the two .inc files and compiled with its own llama-kv-cells.h; everything else that they
-// touch is declared here. Reads a problem as integers, prints the mask as 0 and 1:
-//   causal window n_swa n_tokens n_kv, then per cell: position, n ids, ids; per token: position, sequence
+// touch is declared here. Reads a problem as integers, prints what is added to each score, x where -inf is:
+//   alibi causal window n_swa n_tokens n_kv, then per cell: position, n ids, ids; per token: position, sequence
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -62,8 +62,9 @@ static int next() {
 }
 
 int main() {
-    const bool causal = next() != 0;
     llama_kv_cache cache;
+    cache.hparams.use_alibi = next() != 0;
+    const bool causal = next() != 0;
     cache.swa_type = static_cast<llama_swa_type>(next());
     cache.n_swa = static_cast<uint32_t>(next());
     const int n_tokens = next(), n_kv = next();
@@ -90,5 +91,8 @@ int main() {
     ggml_tensor mask{nullptr, {n_kv, n_tokens, 1, 1}, data.data()};
     const llama_ubatch batch{static_cast<uint32_t>(n_tokens), positions.data(), first.data()};
     cache.set_input_kq_mask(&mask, &batch, causal);
-    for (const float value : data) std::putchar(value == 0.0f ? '1' : '0');
+    for (const float value : data) {
+        if (std::isinf(value)) std::printf("x ");
+        else std::printf("%d ", static_cast<int>(value));
+    }
 }

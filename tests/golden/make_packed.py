@@ -145,6 +145,8 @@ def make_xformers(originals):
 
 def rearrange(tensor, pattern):
     """einops, as far as FlashAttention's reference of its masks uses it."""
+    if pattern == "b h -> b h 1 1":
+        return tensor[:, :, None, None]
     return tensor.reshape({"s -> s 1": (-1, 1), "b -> b 1 1 1": (-1, 1, 1, 1)}[pattern])
 
 
@@ -188,6 +190,15 @@ def make_flash_attention(originals):
 
     for name in ("causal", "window", "left_only"):
         dense_case(golden, "varlen_" + name, f"construct_local_mask of padded sequences, {name}", varlen(windows[name]))
+
+    bias = originals.functions("flash-attention", "tests/test_flash_attn.py", ["attn_bias_from_alibi_slopes"],
+                               {"torch": torch, "rearrange": rearrange})
+    B, H, q_len, kv_len = SMALL
+    slopes = numbers(H).abs()
+    golden.metadata["alibi"] = "tests/test_flash_attn.py, attn_bias_from_alibi_slopes, not causal"
+    golden.put("alibi/small/shape", torch.tensor((1, H, q_len, kv_len)))
+    golden.put("alibi/small/table/slope", slopes)
+    golden.put("alibi/small/added", bias.attn_bias_from_alibi_slopes(slopes[None], q_len, kv_len))
     return golden
 
 

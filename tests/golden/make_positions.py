@@ -166,29 +166,34 @@ def make_llama_cpp(originals):
     program = build_llama_cpp(originals)
     windows = ("none", "standard", "chunked", "symmetric")
 
+    def added(window, causal, alibi, q_len, kv_len):
+        """What llama.cpp adds to each score, with -inf where the pair is masked, and the data."""
+        cell_at = torch.arange(kv_len)
+        cell_pos = (cell_at * 5 + 3) % kv_len  # any order
+        cell_pos[cell_at % 9 == 4] = -1
+        # Two ids a cell at most; sequence 40 is a second word of bits.
+        first, second = (cell_at // (kv_len // 3)) % 3, torch.where(cell_at % 4 == 1, 40, -1)
+        token_at = torch.arange(q_len)
+        token_pos = (token_at * 3 + kv_len // 4) % kv_len
+        token_seq = torch.where(token_at % 5 == 2, 40, token_at % 3)
+        n_swa = {21: 9, 90: 25}[q_len]
+        words = [int(alibi), int(causal), windows.index(window), n_swa, q_len, kv_len]
+        for position, one, two in zip(cell_pos.tolist(), first.tolist(), second.tolist()):
+            ids = [each for each in (one, two) if each >= 0 and position >= 0]
+            words += [position, len(ids), *ids]
+        for position, sequence in zip(token_pos.tolist(), token_seq.tolist()):
+            words += [position, sequence]
+        done = subprocess.run([str(program)], input=" ".join(map(str, words)), check=True, capture_output=True,
+                              text=True)
+        values = torch.tensor([-math.inf if each == "x" else float(each) for each in done.stdout.split()])
+        tables = {"cell_pos": cell_pos, "cell_seq": torch.stack([first, second]), "token_pos": token_pos,
+                  "token_seq": token_seq, "n_swa": n_swa}
+        return values.reshape(q_len, kv_len), tables
+
     def make(window, causal):
         def inner(B, H, q_len, kv_len):
-            cell_at = torch.arange(kv_len)
-            cell_pos = (cell_at * 5 + 3) % kv_len  # any order
-            cell_pos[cell_at % 9 == 4] = -1
-            # Two ids a cell at most; sequence 40 is a second word of bits.
-            first, second = (cell_at // (kv_len // 3)) % 3, torch.where(cell_at % 4 == 1, 40, -1)
-            token_at = torch.arange(q_len)
-            token_pos = (token_at * 3 + kv_len // 4) % kv_len
-            token_seq = torch.where(token_at % 5 == 2, 40, token_at % 3)
-            n_swa = {21: 9, 90: 25}[q_len]
-            words = [int(causal), windows.index(window), n_swa, q_len, kv_len]
-            for position, one, two in zip(cell_pos.tolist(), first.tolist(), second.tolist()):
-                ids = [each for each in (one, two) if each >= 0 and position >= 0]
-                words += [position, len(ids), *ids]
-            for position, sequence in zip(token_pos.tolist(), token_seq.tolist()):
-                words += [position, sequence]
-            done = subprocess.run([str(program)], input=" ".join(map(str, words)), check=True, capture_output=True,
-                                  text=True)
-            keep = torch.tensor([each == "1" for each in done.stdout]).reshape(q_len, kv_len)
-            tables = {"cell_pos": cell_pos, "cell_seq": torch.stack([first, second]), "token_pos": token_pos,
-                      "token_seq": token_seq, "n_swa": n_swa}
-            return (lambda b, h, q, kv: keep[q, kv]), tables
+            values, tables = added(window, causal, False, q_len, kv_len)
+            return (lambda b, h, q, kv: values[q, kv] == 0), tables
 
         return inner
 
@@ -197,4 +202,6 @@ def make_llama_cpp(originals):
             name = window + ("_causal" if causal else "")
             golden.case(name, f"set_input_kq_mask, {window} window, causal_attn {causal}", make(window, causal),
                         {"small": SMALL, "medium": (1, 2, 90, 123)})
+    golden.metadata["alibi"] = "set_input_kq_mask with use_alibi, of none_causal: minus the distance of positions"
+    golden.put("alibi/small/added", added("none", True, True, *SMALL[2:])[0])
     return golden

@@ -224,6 +224,23 @@ TEST_SUITE("flash_attention") {
         for (const SizedCase& each : cases) lists += check_mask(file, each);
         CHECK(lists == 37);
     }
+
+    TEST_CASE("ALiBi's symmetric form, aligned lower right") {
+        const GoldenFile file("flash_attention");
+        const std::string at = "alibi/small";
+        const Shape shape = file.shape(at);
+        const auto text = parse_score_mod("score - slope[h] * abs(q + (kv_len - q_len) - kv)");
+        REQUIRE_MESSAGE(text.ok(), text.status().message);
+        auto adds = Evaluator::make(*text, shape, file.tables(at));
+        REQUIRE_MESSAGE(adds.ok(), adds.status().message);
+        const std::vector<float> theirs = file.floats(at + "/added");
+        size_t i = 0, wrong = 0;
+        for (int32_t h = 0; h < shape.q_heads; ++h)
+            for (int32_t row = 0; row < shape.q_len; ++row)
+                for (int32_t kv = 0; kv < shape.kv_len; ++kv, ++i) wrong += adds->score(0, 0, h, row, kv) != theirs[i];
+        CHECK(i == theirs.size());
+        CHECK(wrong == 0);
+    }
 }
 
 TEST_SUITE("flash_mask") {
