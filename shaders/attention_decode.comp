@@ -11,8 +11,8 @@
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> partials [B, Hq, Lq, SPLITS] (partials.glsl), of which
 // merge_splits makes o and lse.
 // Rows are HEADS_PER_TILE heads (any number, of one key head) x HEAD_ROWS queries, so that a key is read once for all of them.
-// THREADS_X sharers, a power of two and at most the subgroup size, share keys; a workgroup has WORKGROUP_SIZE / THREADS_X such
-// teams, and each is a split of its own. Grid: x = flat tile * ceil(SPLITS / teams) + splits' team of teams.
+// SHARERS (THREADS_X, a power of two, at most the subgroup size) invocations are a team that shares keys; a workgroup has TEAMS of
+// them, each a split of its own. Grid: x = flat tile * ceil(SPLITS / TEAMS) + split / TEAMS.
 // Shared memory: none. Barriers: none. Registers an invocation: about TILE_ROWS * (2 max(D, Dv) / SHARERS + SHARERS).
 // All loops that index private arrays are unrolled: about 2 TILE_ROWS * (D + Dv) multiply-adds.
 #ifndef SUBGROUP_REDUCE

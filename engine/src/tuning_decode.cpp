@@ -44,15 +44,18 @@ bool prefers_decode(const Capabilities& capabilities, const Problem& problem, co
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
     const Shape& s = problem.max_shape;
     const int32_t dims = problem.head_dim + problem.value_dim;
-    // Rows of a tile live in registers, 2 max(D, Dv) / sharers + sharers floats each, and are unrolled code: four rows of D 256 take
-    // nearly twice the time of two tiles of two on lavapipe, four of D 128 little more than half.
-    const uint32_t rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
+    // Rows of a tile live in registers and are unrolled code: four rows of D 256 take nearly twice the time of two tiles of two on
+    // lavapipe, four of D 128 little more than half.
+    uint32_t rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
     if (capabilities.software) {
         choice.threads_x = choice.workgroup_size = std::min(capabilities.subgroup_size, 32u);
     } else {
-        choice.threads_x = std::min(capabilities.subgroup_size, 16u);
+        // Eight invocations, so that any required subgroup size will do, and about 96 registers each for q, acc and products.
+        constexpr uint32_t sharers = 8, registers = 96;
+        choice.threads_x = std::min(capabilities.subgroup_size, sharers);
         choice.workgroup_size =
             std::max(std::min(128u, std::bit_floor(capabilities.max_invocations)), capabilities.subgroup_size);
+        rows = std::clamp(registers / (static_cast<uint32_t>(dims) / sharers + sharers), 1u, 4u);
     }
     const auto q_len = static_cast<uint32_t>(std::max(s.q_len, 1));
     const auto group = static_cast<uint32_t>(s.q_heads / s.kv_heads);

@@ -278,6 +278,8 @@ TEST_CASE("long: random cases over every axis" * doctest::skip(std::getenv("VKAT
     const char* first_env = std::getenv("VKATTN_LONG_SEED");
     const uint64_t first = first_env == nullptr ? 1 : std::strtoull(first_env, nullptr, 10);
     const auto pick = [](Random& random, const auto& axis) { return random.below(count(axis)); };
+    const vkattn::Features& features = shared_engine().capabilities().features;
+    const bool decodes = features.scalar_subgroup && features.subgroup_size_control;
     for (uint64_t seed = first; seed < first + 2000; seed++) {
         Random random(seed);
         AttentionCase c =
@@ -295,6 +297,12 @@ TEST_CASE("long: random cases over every axis" * doctest::skip(std::getenv("VKAT
         if (c.schedule == Schedule::interval && !mask_entry(c.mask).interval) c.schedule = Schedule::dense;
         c.poison = random.below(2) == 0 ? Poison::partial : Poison::unattended;
         c.slices = static_cast<uint32_t>(random.between(1, 7));
+        c.splits = random.below(2) == 0 ? 0 : random.between(1, 40);
+        if (random.below(3) == 0 && decodes) {
+            c.skeleton = Skeleton::decode;
+            c.shape.q_len = random.between(1, 40);
+            if (random.below(2) == 0) c.encoding = vkattn::ListEncoding::indices;
+        }
         run_and_check(c);
     }
 }
