@@ -96,7 +96,10 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
                      const EmittedHook& hook) {
     Variant variant;
     ModuleKey& module = variant.module;
-    module.kernel = choice.skeleton == Skeleton::rows ? "attention_rows" : "attention_tiles";
+    const bool matrix = choice.path != Path::scalar;
+    module.kernel = matrix                              ? "attention_" + std::string(to_string(choice.path))
+                    : choice.skeleton == Skeleton::rows ? "attention_rows"
+                                                        : "attention_tiles";
     module.addressing = choice.addressing;
     module.q_type = problem.q_type;
     module.k_type = problem.k_type;
@@ -113,7 +116,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.subgroup_reduce = choice.subgroup_reduce;
     module.hook_hash = hook.hash;
 
-    variant.full_subgroups = choice.subgroup_reduce && choice.skeleton == Skeleton::tiles;
+    variant.full_subgroups = matrix || (choice.subgroup_reduce && choice.skeleton == Skeleton::tiles);
     variant.subgroup_size = choice.subgroup_size;
 
     const uint32_t schedule = choice.schedule == Schedule::dense               ? SCHEDULE_DENSE
@@ -132,6 +135,15 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_TILE_ROWS, choice.tile_rows},
         {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
     };
+    if (matrix) {
+        const std::pair<uint32_t, uint32_t> sizes[] = {
+            {SPEC_MATRIX_M, choice.matrix.m}, {SPEC_MATRIX_N, choice.matrix.n},
+            {SPEC_MATRIX_K, choice.matrix.k}, {SPEC_SUBGROUP_SIZE, choice.lanes},
+            {SPEC_QK_CHUNK, choice.qk_chunk}, {SPEC_VALUE_CHUNK, choice.value_chunk},
+        };
+        variant.constants.insert(variant.constants.end(), std::begin(sizes), std::end(sizes));
+        if (choice.literal_sizes) module.literals.swap(variant.constants);
+    }
     add_hook_constants(variant, mask, score_mod, hook);
     return variant;
 }
@@ -222,20 +234,31 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (problem.build_lists && problem.schedule != Schedule::list)
         return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
                                                  std::string(to_string(problem.schedule)));
-    problem.addressing = choice->addressing;
-    problem.skeleton = choice->skeleton;
-    problem.path = Path::scalar;
     auto capacity = tables_capacity(problem, *plan->mask, *plan->score_mod, choice->schedule);
     if (!capacity) return capacity.status();
     plan->tables_capacity_bytes = *capacity;
-    plan->gflops_estimate = choice->gflops_estimate;
-    plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
 
-    PlanReport& report = plan->report;
     PipelineCost cost;
+    plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
     auto pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
+    if (!pipeline && requested.path == Path::automatic && choice->path != Path::scalar) {
+        // The matrix path was an offer: there may be no compiler and no shipped module, or a compiler without the extension.
+        const std::string why = pipeline.status().message.substr(0, pipeline.status().message.find('\n'));
+        problem.path = Path::scalar;
+        choice = choose(engine->capabilities, problem, plan->hook);
+        if (!choice) return choice.status();
+        choice->why = "path scalar: " + why + "; " + choice->why;
+        plan->variant = make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
+        pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
+    }
     if (!pipeline) return pipeline.status();
     plan->pipeline = *pipeline;
+    problem.addressing = choice->addressing;
+    problem.skeleton = choice->skeleton;
+    problem.path = choice->path;
+    plan->gflops_estimate = choice->gflops_estimate;
+
+    PlanReport& report = plan->report;
     if (choice->widen) {
         plan->widen_rows = std::min(plan->widen_rows, std::bit_floor(engine->capabilities.max_invocations));
         auto widen = engine->pipeline(make_widen_variant(problem, plan->widen_rows), EmittedHook{}, &cost);
@@ -249,14 +272,14 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.module = origin_name(cost);
     report.widened = choice->widen;
     report.path = to_string(problem.path);
-    report.skeleton = to_string(problem.skeleton);
+    report.skeleton = choice->path != Path::scalar ? "matrix" : to_string(problem.skeleton);
     report.schedule = to_string(problem.schedule);
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
     report.tile_q = static_cast<int32_t>(choice->tile_rows / choice->heads_per_tile);
     plan->heads_per_tile = choice->heads_per_tile;
-    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::rows ? choice->step_keys
-                                                                             : choice->threads_x * choice->micro_cols);
+    const bool steps = choice->path != Path::scalar || choice->skeleton == Skeleton::rows;
+    report.tile_kv = static_cast<int32_t>(steps ? choice->step_keys : choice->threads_x * choice->micro_cols);
     report.subgroup_size = choice->subgroup_size;
     report.shared_bytes = choice->shared_bytes;
     report.tables_bytes = plan->tables_capacity_bytes;

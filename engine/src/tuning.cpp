@@ -222,14 +222,46 @@ WideRegion wide_region(const Problem& problem) {
     return wide;
 }
 
+namespace {
+
+// Few query rows leave most of a matrix empty, and reading keys is all the work.
+constexpr int32_t min_matrix_rows = 9;
+
+Status choose_path(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    const bool scalar_wishes = problem.skeleton != Skeleton::automatic || problem.widen == Widen::on;
+    const bool asked = problem.path == Path::khr || problem.path == Path::nv;
+    if (asked && scalar_wishes)
+        return error(Code::invalid_argument, "Problem::path is " + std::string(to_string(problem.path)) +
+                                                 "; Problem::skeleton and widen belong to scalar");
+    const bool automatic = problem.path == Path::automatic && !scalar_wishes && !capabilities.software &&
+                           problem.max_shape.q_len >= min_matrix_rows;
+    if (!asked && !automatic) return {};
+    Choice matrix = choice;
+    const Path path = asked ? problem.path : Path::khr;
+    if (Status status = tune_matrix(capabilities, problem, path, matrix); !status.ok()) {
+        if (asked) return status;
+        choice.why += "path scalar: " + status.message + "; ";
+        return {};
+    }
+    choice = matrix;
+    choice.path = path;
+    choice.why += asked ? "path as asked; " : "path khr: the device has matrix units; ";
+    return {};
+}
+
+}  // namespace
+
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
-    choose_skeleton(capabilities, problem, choice);
-    if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
-    if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
-    else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
+    if (Status status = choose_path(capabilities, problem, choice); !status.ok()) return status;
+    if (choice.path == Path::scalar) {
+        choose_skeleton(capabilities, problem, choice);
+        if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
+        if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
+        else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
+    }
 
     if (choice.schedule == Schedule::list &&
         static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)

@@ -8,6 +8,7 @@
 #include "numbers.h"
 #include "reference/attention_f64.h"
 #include "run_attention.h"
+#include "weight_rounding.h"
 
 namespace vkattn_tests {
 namespace {
@@ -127,13 +128,16 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
     if (!result.ran()) return;  // run() has said so
     const VulkanContext& context = options.context != nullptr ? *options.context : VulkanContext::shared();
     INFO(replay_line(c, context));
-    INFO("plan: " << result.report.skeleton << " " << result.report.schedule << " " << result.report.addressing
-                  << ", tile " << result.report.tile_q << " x " << result.report.tile_kv);
+    INFO("plan: " << result.report.path << " " << result.report.skeleton << " " << result.report.schedule << " "
+                  << result.report.addressing << ", tile " << result.report.tile_q << " x " << result.report.tile_kv);
     const float scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
     const AttentionF64 reference = reference_of(c, inputs, static_cast<double>(scale));
     const size_t dv = static_cast<size_t>(c.value_dim), rows = reference.lse.size();
     REQUIRE(result.o.at.size() == rows * dv);
     const double overall = largest_finite(reference.o.data(), reference.o.size());
+    const bool rounds_weights = result.report.path != "scalar";
+    const WeightRounding rounding = rounds_weights ? weight_rounding(reference, c.v_type) : WeightRounding{};
+    double usual_rounding = 0.0;  // the mean row error that it alone may leave
 
     double worst = 0.0, mean = 0.0, worst_lse = 0.0;
     size_t worst_row = 0, worst_lse_row = 0;
@@ -141,7 +145,7 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
         const double* wanted = &reference.o[row * dv];
         const float* got = &result.o.at[row * dv];
         const double size = row_size(reference, row, overall);
-        double row_error = 0.0;
+        double row_error = 0.0, excess = 0.0, usual = 0.0;  // excess: beyond what rounded weights may cost
         for (size_t x = 0; x < dv; x++) {
             if (!same_kind(static_cast<double>(got[x]), wanted[x])) {
                 FAIL_CHECK(at_text(c, row) << " x=" << x << ": o is " << got[x] << ", should be " << wanted[x]);
@@ -150,9 +154,15 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
             if (!std::isfinite(wanted[x])) continue;
             const double off = std::fabs(static_cast<double>(got[x]) - wanted[x]);
             row_error = std::max(row_error, off == 0.0 ? 0.0 : off / size);
+            if (!rounds_weights) continue;
+            excess =
+                std::max(excess, off <= rounding.most[row * dv + x] ? 0.0 : (off - rounding.most[row * dv + x]) / size);
+            usual = std::max(usual, rounding.usually[row * dv + x] / std::max(size, 1e-300));
         }
-        if (row_error > worst) {
-            worst = row_error;
+        if (!rounds_weights) excess = row_error;
+        usual_rounding += 1.5 * usual / static_cast<double>(rows);
+        if (excess > worst) {
+            worst = excess;
             worst_row = row;
         }
         mean += row_error / static_cast<double>(rows);
@@ -174,7 +184,8 @@ void check_result(const AttentionCase& c, const Inputs& inputs, const RunResult&
     const RowErrors plain = plain_errors(reference, SumOrder{}, overall);
     // Over many rows the kernel is as exact as the yardstick: within a sixth on lavapipe, and the output's rounding.
     if (rows >= 256) {
-        const double mean_bound = 1.5 * plain.mean + (c.o_type == vkattn::ElementType::f32 ? 0.0 : ulp);
+        const double mean_bound =
+            1.5 * plain.mean + (c.o_type == vkattn::ElementType::f32 ? 0.0 : ulp) + usual_rounding;
         if (mean > mean_bound)
             FAIL_CHECK(at_text(c, worst_row)
                        << ": the mean row error " << mean << " is above the bound " << mean_bound);
