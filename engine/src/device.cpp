@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "functions.h"
+#include "matrix_shapes.h"
 #include "quirks.h"
 
 namespace vkattn {
@@ -206,6 +207,7 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
         want_extension(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
     if (wanted.features.subgroup_size_control)
         want_extension(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+    require_matrices(*functions, physical_device, basic.apiVersion, has_extension, wanted);
     return wanted;
 }
 
@@ -223,7 +225,39 @@ FeatureChain::FeatureChain(const Features& features) {
         subgroup_size_.computeFullSubgroups = VK_TRUE;
         subgroup_size_.subgroupSizeControl = features.required_subgroup_size ? VK_TRUE : VK_FALSE;
         *tail = &subgroup_size_;
+        tail = &subgroup_size_.pNext;
     }
+    if (features.cooperative_matrix) {
+        cooperative_matrix_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+        cooperative_matrix_.cooperativeMatrix = VK_TRUE;
+        memory_model_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+        memory_model_.vulkanMemoryModel = memory_model_.vulkanMemoryModelDeviceScope = VK_TRUE;
+        memory_model_.pNext = &cooperative_matrix_;
+        float16_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+        float16_.shaderFloat16 = VK_TRUE;
+        float16_.pNext = &memory_model_;
+        *tail = &float16_;
+        tail = &cooperative_matrix_.pNext;
+    }
+    if (features.cooperative_matrix2) {
+        cooperative_matrix2_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV;
+        cooperative_matrix2_.cooperativeMatrixReductions = VK_TRUE;
+        cooperative_matrix2_.cooperativeMatrixConversions = VK_TRUE;
+        cooperative_matrix2_.cooperativeMatrixPerElementOperations = VK_TRUE;
+        *tail = &cooperative_matrix2_;
+        tail = &cooperative_matrix2_.pNext;
+    }
+    if (features.matrix_bf16) {
+        bfloat16_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR;
+        bfloat16_.shaderBFloat16Type = VK_TRUE;
+        bfloat16_.shaderBFloat16CooperativeMatrix = VK_TRUE;
+        *tail = &bfloat16_;
+        tail = &bfloat16_.pNext;
+    }
+    // Last, as it is the same for all: workgroup sizes by specialization, which SPIR-V 1.6 has no other way for.
+    static const VkPhysicalDeviceMaintenance4Features maintenance4{
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES, nullptr, VK_TRUE};
+    if (features.cooperative_matrix2) *tail = const_cast<VkPhysicalDeviceMaintenance4Features*>(&maintenance4);
 }
 
 }  // namespace vkattn

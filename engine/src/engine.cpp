@@ -78,6 +78,15 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.features.scalar_subgroup = offered->features.scalar_subgroup;
     c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
     c.matrices_usable = offered->matrices_usable;
+    c.literal_matrix_sizes = offered->literal_matrix_sizes;
+    c.features.cooperative_matrix =
+        host.enabled.cooperative_matrix && c.features.subgroup_size_control && offered->features.cooperative_matrix;
+    c.features.cooperative_matrix2 =
+        host.enabled.cooperative_matrix2 && c.features.cooperative_matrix && offered->features.cooperative_matrix2;
+    c.features.matrix_bf16 = host.enabled.matrix_bf16 && c.features.cooperative_matrix && offered->features.matrix_bf16;
+    for (const MatrixShape& shape : offered->matrix_shapes)
+        if (c.features.cooperative_matrix && (shape.type != ElementType::bf16 || c.features.matrix_bf16))
+            c.matrix_shapes.push_back(shape);
     c.features.debug_utils = host.enabled.debug_utils;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
@@ -98,6 +107,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     if (offered->features.buffer_device_address && !host.enabled.buffer_device_address)
         c.reasons.push_back(
             "bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
+    if (offered->features.cooperative_matrix && !c.features.cooperative_matrix)
+        c.reasons.push_back("cooperative matrices and full subgroups are offered but the host did not enable both: "
+                            "matrices are not used");
     if (limits.maxPerStageDescriptorStorageBuffers < binding_count ||
         limits.maxDescriptorSetStorageBuffers < binding_count)
         return error(Code::unsupported,
@@ -106,7 +118,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" +
                   std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
                   std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") +
-                  (c.features.subgroup_size_control ? "f" : "") + (c.features.required_subgroup_size ? "r" : "");
+                  (c.features.subgroup_size_control ? "f" : "") + (c.features.required_subgroup_size ? "r" : "") +
+                  (c.features.cooperative_matrix ? "m" : "") + (c.features.cooperative_matrix2 ? "2" : "") +
+                  (c.features.matrix_bf16 ? "b" : "");
 
     impl->host = host;  // from here on the destructor has something to destroy
     if (Status status = impl->create_layouts(); !status.ok()) return status;

@@ -12,8 +12,11 @@ Result<InstanceFunctions> load_instance_functions(VkInstance instance,
                      "a VkInstance and its vkGetInstanceProcAddr are needed; one of them is null");
     InstanceFunctions f;
     const char* missing = nullptr;
-    auto load = [&](auto& pointer, const char* name) {
+    auto load_optional = [&](auto& pointer, const char* name) {
         pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(get_instance_proc_addr(instance, name));
+    };
+    auto load = [&](auto& pointer, const char* name) {
+        load_optional(pointer, name);
         if (pointer == nullptr && missing == nullptr) missing = name;
     };
     load(f.vkEnumeratePhysicalDevices, "vkEnumeratePhysicalDevices");
@@ -22,6 +25,8 @@ Result<InstanceFunctions> load_instance_functions(VkInstance instance,
     load(f.vkGetPhysicalDeviceFeatures2, "vkGetPhysicalDeviceFeatures2");
     load(f.vkEnumerateDeviceExtensionProperties, "vkEnumerateDeviceExtensionProperties");
     load(f.vkGetDeviceProcAddr, "vkGetDeviceProcAddr");
+    load_optional(f.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR,
+                  "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
     if (missing != nullptr)
         return error(Code::unsupported,
                      std::string("the instance has no ") + missing + "; create it with API version 1.1 or later");

@@ -31,6 +31,8 @@ CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& in
     }
     job.includes = &includes;
     job.hook = hook.glsl;
+    if (key.kernel == "attention_khr" || key.kernel == "attention_nv") job.optimise = Optimise::none;
+    if (key.kernel == "attention_nv") job.vulkan_minor = 3;
     auto define = [&](const char* name, std::string_view value) { job.defines.emplace_back(name, std::string(value)); };
     auto flag = [](bool value) { return value ? "1" : "0"; };
     define("ADDRESSING", key.addressing == Addressing::address ? "ADDRESSING_ADDRESS" : "ADDRESSING_BINDING");
@@ -43,6 +45,15 @@ CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& in
     define("V_VEC4", flag(key.v_vec4));
     define("O_VEC4", flag(key.o_vec4));
     define("SUBGROUP_REDUCE", flag(key.subgroup_reduce));
+    if (!key.literals.empty()) {
+        define("LITERAL_SIZES", "1");
+        for (const SpecConstant& constant : spec_constants) {
+            uint32_t value = constant.default_value;
+            for (const auto& [id, literal] : key.literals)
+                if (id == constant.id) value = literal;
+            job.defines.emplace_back("LITERAL_" + std::string(constant.name), std::to_string(value) + "u");
+        }
+    }
     return job;
 }
 

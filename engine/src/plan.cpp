@@ -99,7 +99,8 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
                      const EmittedHook& hook, bool uniform_loads) {
     Variant variant;
     ModuleKey& module = variant.module;
-    module.kernel = "attention_" + std::string(to_string(choice.skeleton));
+    const bool matrix = choice.path != Path::scalar;
+    module.kernel = "attention_" + std::string(matrix ? to_string(choice.path) : to_string(choice.skeleton));
     module.addressing = choice.addressing;
     module.q_type = problem.q_type;
     module.k_type = problem.k_type;
@@ -116,7 +117,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
     module.subgroup_reduce = choice.subgroup_reduce;
     module.hook_hash = hook.hash;
 
-    variant.full_subgroups = choice.subgroup_reduce && choice.skeleton != Skeleton::rows;
+    variant.full_subgroups = matrix || (choice.subgroup_reduce && choice.skeleton != Skeleton::rows);
     variant.subgroup_size = choice.subgroup_size;
     // The decode skeleton leaves o to merge_splits: its module is the same for all types of o.
     if (choice.skeleton == Skeleton::decode) {
@@ -142,6 +143,15 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_SPLITS, choice.splits},
         {SPEC_UNIFORM_LOADS, uniform_loads ? 1u : 0u},
     };
+    if (matrix) {
+        const std::pair<uint32_t, uint32_t> sizes[] = {
+            {SPEC_MATRIX_M, choice.matrix.m}, {SPEC_MATRIX_N, choice.matrix.n},
+            {SPEC_MATRIX_K, choice.matrix.k}, {SPEC_SUBGROUP_SIZE, choice.lanes},
+            {SPEC_QK_CHUNK, choice.qk_chunk}, {SPEC_VALUE_CHUNK, choice.value_chunk},
+        };
+        variant.constants.insert(variant.constants.end(), std::begin(sizes), std::end(sizes));
+        if (choice.literal_sizes) module.literals.swap(variant.constants);
+    }
     add_hook_constants(variant, mask, score_mod, hook);
     return variant;
 }
@@ -257,20 +267,31 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (problem.build_lists && problem.schedule != Schedule::list)
         return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
                                                  std::string(to_string(problem.schedule)));
-    problem.addressing = choice->addressing;
-    problem.skeleton = choice->skeleton;
-    problem.path = Path::scalar;
     auto capacity = tables_capacity(problem, *plan->mask, *plan->score_mod, choice->schedule);
     if (!capacity) return capacity.status();
     plan->tables_capacity_bytes = *capacity;
-    plan->gflops_estimate = choice->gflops_estimate;
     plan->variant = variant_of();
 
-    PlanReport& report = plan->report;
     PipelineCost cost;
     auto pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
+    if (!pipeline && requested.path == Path::automatic && choice->path != Path::scalar) {
+        // The matrix path was an offer: there may be no compiler and no shipped module, or a compiler without the extension.
+        const std::string why = pipeline.status().message.substr(0, pipeline.status().message.find('\n'));
+        problem.path = Path::scalar;
+        choice = choose(engine->capabilities, problem, plan->hook);
+        if (!choice) return choice.status();
+        choice->why = "path scalar: " + why + "; " + choice->why;
+        plan->variant = variant_of();
+        pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
+    }
     if (!pipeline) return pipeline.status();
     plan->pipeline = *pipeline;
+    problem.addressing = choice->addressing;
+    problem.skeleton = choice->skeleton;
+    problem.path = choice->path;
+    plan->gflops_estimate = choice->gflops_estimate;
+
+    PlanReport& report = plan->report;
     if (choice->widen) {
         plan->widen_rows = std::min(plan->widen_rows, std::bit_floor(engine->capabilities.max_invocations));
         auto widen = engine->pipeline(make_widen_variant(problem, plan->widen_rows), EmittedHook{}, &cost);
@@ -294,7 +315,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.module = origin_name(cost);
     report.widened = choice->widen;
     report.path = to_string(problem.path);
-    report.skeleton = to_string(problem.skeleton);
+    report.skeleton = choice->path != Path::scalar ? "matrix" : to_string(problem.skeleton);
     report.schedule = to_string(problem.schedule);
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
@@ -303,8 +324,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->heads_per_tile = choice->heads_per_tile;
     plan->tile_rows = choice->tile_rows;
     plan->parts = parts_of_tile(*choice);
-    report.tile_kv = static_cast<int32_t>(choice->skeleton == Skeleton::tiles ? choice->threads_x * choice->micro_cols
-                                                                              : choice->step_keys);
+    const bool tiles = choice->path == Path::scalar && choice->skeleton == Skeleton::tiles;
+    report.tile_kv = static_cast<int32_t>(tiles ? choice->threads_x * choice->micro_cols : choice->step_keys);
     report.subgroup_size = choice->subgroup_size;
     report.shared_bytes = choice->shared_bytes;
     report.tables_bytes = plan->tables_capacity_bytes;

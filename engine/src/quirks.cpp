@@ -5,6 +5,7 @@
 #include "quirks.h"
 
 #include <string>
+#include <utility>
 
 namespace vkattn {
 namespace {
@@ -18,6 +19,10 @@ constexpr Quirk table[] = {
     // Mesa 26.1: the compiler overruns its own stack ("stack smashing detected") on 64-bit addresses; 4 and 8 lanes are right.
     {Effect::no_addresses, VK_DRIVER_ID_MESA_LLVMPIPE, 0, 0, last, 0, last, any_type, 8,
      "lavapipe with vectors of 512 bits crashes on device addresses: buffers are reached through descriptors",
+     "test engine.quick.512"},
+    // Mesa 26.1: any multiplication crashes; with 4 lanes there are none, 8 lanes are right.
+    {Effect::no_matrices, VK_DRIVER_ID_MESA_LLVMPIPE, 0, 0, last, 0, last, any_type, 8,
+     "lavapipe with vectors of 512 bits crashes on cooperative matrices: matrices are not used",
      "test engine.quick.512"},
     // Metal's groups are of 32 there; sums and shuffles of 64 cross into another one.
     {Effect::no_subgroups, VK_DRIVER_ID_MOLTENVK, vendor_amd, 0, last, 0, last, any_type, 32,
@@ -35,8 +40,8 @@ constexpr Quirk table[] = {
      VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU, 0,
      "AMD's Windows driver crashes on integrated GPUs when it is asked for matrix shapes: matrices are not used",
      "https://github.com/ggml-org/llama.cpp/pull/22750"},
-    {Effect::no_matrices, VK_DRIVER_ID_MOLTENVK, 0, 0, last, 0, last, any_type, 0,
-     "MoltenVK wants the shapes of matrices as literals, ours are specialization constants: matrices are not used",
+    {Effect::literal_sizes, VK_DRIVER_ID_MOLTENVK, 0, 0, last, 0, last, any_type, 0,
+     "MoltenVK wants the shapes of matrices as literals: matrix kernels are compiled for each choice of sizes",
      "https://github.com/ggml-org/llama.cpp/issues/25872"},
 };
 
@@ -55,6 +60,7 @@ bool take(Effect effect, Requirements& offered) {
     case Effect::no_full_subgroups:
         features.required_subgroup_size = false;
         return take(features.subgroup_size_control);
+    case Effect::literal_sizes: return !std::exchange(offered.literal_matrix_sizes, true);
     case Effect::no_matrices: return take(offered.matrices_usable);
     }
     return false;

@@ -12,6 +12,7 @@ struct Quirk {
         no_addresses,       // buffers are reached through descriptors
         no_subgroups,       // rows are reduced through shared memory
         no_full_subgroups,  // the same in the tiles kernel, and the driver chooses the subgroup size
+        literal_sizes,      // matrix kernels are compiled for each choice of sizes
         no_matrices,        // no cooperative matrices, nor the question which ones there are
     };
     Effect effect;

@@ -225,21 +225,55 @@ WideRegion wide_region(const Problem& problem) {
     return wide;
 }
 
+namespace {
+
+// Few query rows leave most of a matrix empty, and reading keys is all the work.
+constexpr int32_t min_matrix_rows = 9;
+
+Status choose_path(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    const bool scalar_wishes =
+        problem.skeleton != Skeleton::automatic || problem.widen == Widen::on || problem.splits > 1;
+    const bool asked = problem.path == Path::khr || problem.path == Path::nv;
+    if (asked && scalar_wishes)
+        return error(Code::invalid_argument, "Problem::path is " + std::string(to_string(problem.path)) +
+                                                 "; Problem::skeleton, widen and splits belong to scalar");
+    const bool automatic = problem.path == Path::automatic && !scalar_wishes && !capabilities.software &&
+                           problem.max_shape.q_len >= min_matrix_rows;
+    if (!asked && !automatic) return {};
+    Choice matrix = choice;
+    const Path path = asked ? problem.path : Path::khr;
+    if (Status status = tune_matrix(capabilities, problem, path, matrix); !status.ok()) {
+        if (asked) return status;
+        choice.why += "path scalar: " + status.message + "; ";
+        return {};
+    }
+    choice = matrix;
+    choice.path = path;
+    choice.why += asked ? "path as asked; " : "path khr: the device has matrix units; ";
+    return {};
+}
+
+}  // namespace
+
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
                       bool decode_shipped) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
-    choose_skeleton(capabilities, problem, decode_shipped, choice);
-    if (choice.skeleton == Skeleton::decode)
-        if (const std::string obstacle = decode_obstacle(capabilities); !obstacle.empty())
-            return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
-    if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
-    if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
-    else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
-    else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
+    if (Status status = choose_path(capabilities, problem, choice); !status.ok()) return status;
+    if (choice.path == Path::scalar) {
+        choose_skeleton(capabilities, problem, decode_shipped, choice);
+        if (choice.skeleton == Skeleton::decode)
+            if (const std::string obstacle = decode_obstacle(capabilities); !obstacle.empty())
+                return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
+        if (Status status = choose_widen(capabilities, problem, choice); !status.ok()) return status;
+        if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
+        else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
+        else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
+    }
 
-    if (Status status = choose_splits(capabilities, problem, choice); !status.ok()) return status;
+    if (choice.path == Path::scalar)
+        if (Status status = choose_splits(capabilities, problem, choice); !status.ok()) return status;
 
     if (choice.schedule == Schedule::list && choice.skeleton != Skeleton::decode &&
         static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)

@@ -6,6 +6,7 @@
 namespace vkattn {
 
 struct Choice {
+    Path path = Path::scalar;
     Skeleton skeleton = Skeleton::rows;
     Schedule schedule = Schedule::dense;
     Addressing addressing = Addressing::binding;
@@ -21,6 +22,11 @@ struct Choice {
     uint32_t micro_cols = 4;
     uint64_t shared_bytes = 0;  // of a workgroup, as far as it depends on these; rows: 0
     uint32_t splits = 1;
+    MatrixShape matrix;   // Path::khr
+    uint32_t lanes = 32;  // of a subgroup, which the kernel is told
+    uint32_t qk_chunk = 64;
+    uint32_t value_chunk = 64;
+    bool literal_sizes = false;  // compiled in instead of specialized
     double gflops_estimate = 1.0;
     std::string why;
 };
@@ -42,6 +48,9 @@ bool prefers_decode(const Capabilities& capabilities, const Problem& problem, co
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice);
 // After tiles are settled.
 Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+
+// Whether the matrix units can compute the problem by `path`, khr or nv, and if so how. Errors: Code::unsupported with the reason.
+Status tune_matrix(const Capabilities& capabilities, const Problem& problem, Path path, Choice& choice);
 
 // Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently. `decode_shipped`:
 // whether `automatic` may take the decode skeleton, whose modules are built ahead of time for fewer masks.

@@ -15,6 +15,8 @@ std::string_view to_string(Path path) {
     switch (path) {
     case Path::automatic: return "auto";
     case Path::scalar: return "scalar";
+    case Path::khr: return "khr";
+    case Path::nv: return "nv";
     }
     return "?";
 }

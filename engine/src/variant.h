@@ -15,6 +15,15 @@ namespace vkattn {
 #define SPEC(id, name, value) constexpr uint32_t SPEC_##name = id;
 #include "spec_constants.h"
 
+struct SpecConstant {
+    const char* name;
+    uint32_t id, default_value;
+};
+constexpr SpecConstant spec_constants[] = {
+#define SPEC(id, name, value) {#name, id, value},
+#include "spec_constants.h"
+};
+
 // SCHEDULE's values in the kernels.
 constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2, SCHEDULE_INDICES = 3;
 
@@ -27,6 +36,8 @@ struct ModuleKey {
     bool q_vec4 = true, k_vec4 = true, v_vec4 = true, o_vec4 = true;
     bool subgroup_reduce = false;
     std::string hook_hash;
+    // Sizes that are compiled in instead of specialized, as {id, value}; all others have their defaults. Empty: none are.
+    std::vector<std::pair<uint32_t, uint32_t>> literals;
 
     auto operator<=>(const ModuleKey&) const = default;
 };

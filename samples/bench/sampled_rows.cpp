@@ -60,7 +60,7 @@ std::vector<QueryRow> sample_rows(const Shape& shape, int32_t count) {
 }
 
 Result<ReferenceOutput> reference_rows(const Described& described, const cli::AttentionTensors& tensors,
-                                       std::span<const QueryRow> rows) {
+                                       std::span<const QueryRow> rows, double weight_unit) {
     const Shape& shape = tensors.shape;
     auto mask = Evaluator::make(described.mask, shape, described.bindings);
     if (!mask) return mask.status();
@@ -74,6 +74,7 @@ Result<ReferenceOutput> reference_rows(const Described& described, const cli::At
     output.o.resize(rows.size() * static_cast<size_t>(dv));
     output.lse.resize(rows.size());
     output.plain_f32_o.resize(output.o.size());
+    if (weight_unit > 0.0) output.rounding.resize(output.o.size());
     std::vector<float> plain_o(static_cast<size_t>(dv));
     for (size_t i = 0; i < rows.size(); i++) {
         const auto [b, h, q] = rows[i];
@@ -98,6 +99,9 @@ Result<ReferenceOutput> reference_rows(const Described& described, const cli::At
             plain_scores.push_back(plain);
         }
         output.lse[i] = attend(keys, scores, v.data(), dv, output.o.data() + i * static_cast<size_t>(dv));
+        if (weight_unit > 0.0)
+            weight_rounding(keys, scores, output.lse[i], v.data(), dv, output.o.data() + i * static_cast<size_t>(dv),
+                            weight_unit, output.rounding.data() + i * static_cast<size_t>(dv));
         attend(keys, plain_scores, v.data(), dv, plain_o.data());
         std::copy(plain_o.begin(), plain_o.end(), output.plain_f32_o.begin() + static_cast<int64_t>(i) * dv);
     }

@@ -18,9 +18,9 @@ struct QueryRow {
 std::vector<QueryRow> sample_rows(const Shape& shape, int32_t count);
 
 // What reference_attention has for these rows, in their order: o [rows, Dv], lse [rows] and the plain f32 loop's o. The scale is
-// 1 / sqrt(D) in f32, as the device has it.
+// 1 / sqrt(D) in f32, as the device has it. weight_unit: as in ReferenceInput.
 Result<ReferenceOutput> reference_rows(const Described& described, const cli::AttentionTensors& tensors,
-                                       std::span<const QueryRow> rows);
+                                       std::span<const QueryRow> rows, double weight_unit = 0.0);
 
 // The same rows of an o [B, Hq, Lq, Dv] in f32.
 std::vector<float> pick_rows(std::span<const float> o, const Shape& shape, int32_t value_dim,

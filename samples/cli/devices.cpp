@@ -26,7 +26,12 @@ int list(const Options& options) {
                     support::version_text(device.api_version).c_str(), device.driver.c_str());
         auto wanted = requirements((*instance)->handle(), (*instance)->get_instance_proc_addr(), device.handle);
         if (!wanted) return fail(about(device.name, wanted.status()));
-        std::printf("   paths: scalar, %s\n",
+        std::vector<std::string> paths{"scalar"};
+        if (wanted->features.cooperative_matrix) paths.push_back("khr");
+        if (wanted->features.cooperative_matrix2) paths.push_back("nv");
+        std::string names;
+        for (const std::string& path : paths) names += path + ", ";
+        std::printf("   paths: %s%s\n", names.c_str(),
                     wanted->features.buffer_device_address ? "by addresses or descriptors" : "by descriptors");
         for (const std::string& reason : wanted->reasons) std::printf("   - %s\n", reason.c_str());
         report.push_back({{"index", i},
@@ -34,7 +39,7 @@ int list(const Options& options) {
                           {"driver", device.driver},
                           {"kind", support::kind_text(device.type)},
                           {"api_version", support::version_text(device.api_version)},
-                          {"paths", {"scalar"}},
+                          {"paths", paths},
                           {"buffer_device_address", wanted->features.buffer_device_address},
                           {"reasons", wanted->reasons}});
     }

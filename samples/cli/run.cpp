@@ -124,6 +124,7 @@ Result<CheckResult> check_result(const AttentionTensors& tensors, const Descript
     input.k = k.data();
     input.v = v.data();
     input.block_mask = outcome.run.report.schedule == "list" ? &outcome.block_mask : nullptr;
+    if (outcome.run.report.path != "scalar") input.weight_unit = ulp_at_one(tensors.v.type) / 2.0;
     auto reference = reference_attention(description.mask, description.score_mod, description.bindings, input);
     if (!reference) return reference.status();
     const auto o = widened(outcome.run.o, tensors.q.type);
@@ -302,7 +303,10 @@ int run(const Options& options) {
         return fail(about("--mask", status));
     RunWishes wishes;
     wishes.scale = options.scale;
-    wishes.path = options.path == "scalar" ? Path::scalar : Path::automatic;
+    wishes.path = options.path == "scalar" ? Path::scalar
+                  : options.path == "khr"  ? Path::khr
+                  : options.path == "nv"   ? Path::nv
+                                           : Path::automatic;
     wishes.schedule = schedule_of(options.schedule);
     wishes.splits = splits;
     wishes.repeats = options.repeats;
@@ -359,8 +363,8 @@ void add_run(CLI::App& app, Action& action) {
                      "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
         ->type_name("N|NAME");
     command->add_option("--path", o.path, "Kernel family [auto]")
-        ->check(one_of({"auto", "scalar"}))
-        ->type_name("auto|scalar");
+        ->check(one_of({"auto", "scalar", "khr", "nv"}))
+        ->type_name("auto|scalar|khr|nv");
     command->add_option("--schedule", o.schedule, "How the kernel learns which keys to visit [auto]")
         ->check(one_of({"auto", "dense", "interval", "list"}))
         ->type_name("auto|dense|interval|list");

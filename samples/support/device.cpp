@@ -54,6 +54,9 @@ Features both(const Features& offered, const Features& asked) {
     features.subgroup_size_control = offered.subgroup_size_control && asked.subgroup_size_control;
     features.required_subgroup_size = offered.required_subgroup_size && asked.required_subgroup_size;
     features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;
+    features.cooperative_matrix = offered.cooperative_matrix && asked.cooperative_matrix;
+    features.cooperative_matrix2 = offered.cooperative_matrix2 && asked.cooperative_matrix2;
+    features.matrix_bf16 = offered.matrix_bf16 && asked.matrix_bf16;
     features.preserve_nan_f32 = offered.preserve_nan_f32 && asked.preserve_nan_f32;
     return features;
 }
@@ -246,7 +249,9 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     VkPhysicalDeviceShaderFloat16Int8Features float16{};
     float16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
     const bool float16_in_core = info_.api_version >= VK_API_VERSION_1_2;
-    if (options.shader_float16 && (float16_in_core || contains(offered, "VK_KHR_shader_float16_int8"))) {
+    shader_float16_ = options.shader_float16 && enabled_.cooperative_matrix;  // whose features have it
+    if (options.shader_float16 && !shader_float16_ &&
+        (float16_in_core || contains(offered, "VK_KHR_shader_float16_int8"))) {
         VkPhysicalDeviceFeatures2 query{};
         query.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
         query.pNext = &float16;
@@ -255,6 +260,7 @@ Status Device::open(size_t index, const DeviceOptions& options) {
         if (shader_float16_ && !float16_in_core) extensions.push_back("VK_KHR_shader_float16_int8");
     }
     float16.shaderInt8 = VK_FALSE;
+    const bool float16_alone = shader_float16_ && !enabled_.cooperative_matrix;
     float16.pNext = const_cast<void*>(features.head());
     const float priority = 1.0f;
     VkDeviceQueueCreateInfo queue{};
@@ -264,7 +270,7 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     queue.pQueuePriorities = &priority;
     VkDeviceCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
-    info.pNext = shader_float16_ ? static_cast<const void*>(&float16) : features.head();
+    info.pNext = float16_alone ? static_cast<const void*>(&float16) : features.head();
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queue;
     info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());

@@ -9,9 +9,15 @@
 #include "axes.glsl"
 #include "params.h"
 
+#ifdef LITERAL_SIZES    // of the matrix kernel, for drivers that want the sizes of matrices and arrays as literals
+#define SPEC(id, name, value) const uint name = LITERAL_##name;
+#include "spec_constants.h"
+layout(local_size_x = LITERAL_WORKGROUP_SIZE) in;
+#else
 #define SPEC(id, name, value) layout(constant_id = id) const uint name = value;
 #include "spec_constants.h"
 layout(local_size_x_id = 0) in;
+#endif
 
 layout(push_constant) uniform PushConstants { AttentionPush push; };
 

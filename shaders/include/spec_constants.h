@@ -8,7 +8,7 @@ SPEC(2, VALUE_DIM, 64)
 // How the kernel learns which keys to visit: SCHEDULE_DENSE 0, SCHEDULE_INTERVAL 1, SCHEDULE_LIST 2, SCHEDULE_INDICES 3
 // (block_walk.glsl).
 SPEC(3, SCHEDULE, 0)
-// Keys a step of the rows kernel; keys staged at once of V in the tiles kernel.
+// Keys a step of the rows and matrix kernels; keys staged at once of V in the tiles kernel.
 SPEC(4, STEP_KEYS, 8)
 // attention_tiles: threads along the keys of a tile, and the rows x keys that one thread owns. attention_decode: THREADS_X
 // invocations share a key, and each owns some of its elements.
@@ -26,4 +26,12 @@ SPEC(10, SPLITS, 1)
 SPEC(11, UNIFORM_LOADS, 0)
 // merge_splits: 1 when scores went through a score mod and so are in units of exp, not exp2.
 SPEC(12, NATURAL_SCORES, 0)
+// Matrix kernels: the device's matrix shape, and what its scope, a subgroup, holds. All powers of two, MATRIX_* multiples of 8.
+SPEC(16, MATRIX_M, 16)
+SPEC(17, MATRIX_N, 8)
+SPEC(18, MATRIX_K, 8)
+SPEC(19, SUBGROUP_SIZE, 16)
+// attention_khr: elements of a row of k, and of v, that are staged at once; multiples of MATRIX_K, and of MATRIX_N * VALUE_SPLIT.
+SPEC(20, QK_CHUNK, 64)
+SPEC(21, VALUE_CHUNK, 64)
 #undef SPEC

@@ -59,31 +59,44 @@ RowStep READ(step)(uint rows) { return row_step(rows, READ_LAYOUT.stride_l, READ
 
 #if READ_VEC4
 
+#if READ_TYPE == TYPE_F32
 vec4 READ(group)(RowPlace row, uint group) {
     uint left = READ_DIM - 4u * group;
-    if (READ_DIM % 4u == 0u || left >= 4u) return READ_DECODE(READ_UNIT(row, group));
-#if READ_TYPE == TYPE_F32
+    if (READ_DIM % 4u == 0u || left >= 4u) return READ_UNIT(row, group);
     vec4 value = vec4(READ_UNIT(row, group).x, 0.0, 0.0, 0.0);
     if (left > 1u) value.y = READ_UNIT(row, group).y;
     if (left > 2u) value.z = READ_UNIT(row, group).z;
+    return value;
+}
 #else
+uvec2 READ(words)(RowPlace row, uint group) {
+    uint left = READ_DIM - 4u * group;
+    if (READ_DIM % 4u == 0u || left >= 4u) return READ_UNIT(row, group);
     uvec2 words = uvec2(READ_UNIT(row, group).x, 0u);
     if (left == 1u) words.x &= 0xffffu;
     if (left > 2u) words.y = READ_UNIT(row, group).y & 0xffffu;
-    vec4 value = READ_DECODE(words);
-#endif
-    return value;
+    return words;
 }
+vec4 READ(group)(RowPlace row, uint group) { return READ_DECODE(READ(words)(row, group)); }
+#endif
 
 #else
 
-float READ(element)(RowPlace row, uint e) {
 #if READ_TYPE == TYPE_F32
-    return READ_UNIT(row, e);
+float READ(element)(RowPlace row, uint e) { return READ_UNIT(row, e); }
 #else
-    return READ_DECODE((READ_WORD(row, e) >> (16u * READ_HALF(row, e))) & 0xffffu);
-#endif
+uint READ(half)(RowPlace row, uint e) { return (READ_WORD(row, e) >> (16u * READ_HALF(row, e))) & 0xffffu; }
+float READ(element)(RowPlace row, uint e) { return READ_DECODE(READ(half)(row, e)); }
+
+uvec2 READ(words)(RowPlace row, uint group) {
+    uint e = 4u * group;
+    uvec2 words = uvec2(READ(half)(row, e), 0u);
+    if (e + 1u < READ_DIM) words.x |= READ(half)(row, e + 1u) << 16;
+    if (e + 2u < READ_DIM) words.y = READ(half)(row, e + 2u);
+    if (e + 3u < READ_DIM) words.y |= READ(half)(row, e + 3u) << 16;
+    return words;
 }
+#endif
 
 vec4 READ(group)(RowPlace row, uint group) {
     uint e = 4u * group;

@@ -211,7 +211,7 @@ CaseOutcome CaseRunner::run(const TestedPath& path, const AttentionCase& asked, 
 
     const auto first = run_once(device_, planned, c, inputs, {c.slices});
     if (!first) return failed(outcome, first.status());
-    outcome.verdict = prepared.judge(first->o, &first->lse);
+    outcome.verdict = prepared.judge(first->o, &first->lse, report.path != "scalar");
     if (!outcome.verdict.ok()) return failed(outcome, vkattn::error(Code::device_error, outcome.verdict.wrong));
     if (first->lists)
         if (const std::string other = difference(*first->lists, *padded); !other.empty())

@@ -47,6 +47,19 @@ const std::vector<TestedPath>& tested_paths() {
          .path = Path::scalar,
          .skeleton = Skeleton::tiles,
          .subgroups = false},
+        {.name = "decode-address",
+         .meaning = "invocations share a key between them, buffers by device address",
+         .path = Path::scalar,
+         .skeleton = Skeleton::decode,
+         .addressing = Addressing::address},
+        {.name = "decode-binding",
+         .meaning = "invocations share a key between them, buffers through descriptors",
+         .path = Path::scalar,
+         .skeleton = Skeleton::decode,
+         .addressing = Addressing::binding},
+        {.name = "splits", .meaning = "keys cut into three parts, merged", .path = Path::scalar, .splits = 3},
+        {.name = "khr", .meaning = "matrix units, VK_KHR_cooperative_matrix", .path = Path::khr},
+        {.name = "nv", .meaning = "matrix units, VK_NV_cooperative_matrix2", .path = Path::nv},
         {.name = "widened", .meaning = "k and v widened to f32 rows first", .path = Path::scalar, .widen = Widen::on},
         {.name = "lists-indices",
          .meaning = "block lists as PyTorch's arrays, from the host",
@@ -81,12 +94,13 @@ AttentionCase on_path(const TestedPath& path, AttentionCase c) {
     c.skeleton = path.skeleton;
     c.addressing = path.addressing;
     c.widen = path.widen;
+    c.path = path.path;
+    c.splits = path.splits;
     c.encoding = path.lists == Lists::runs ? vkattn::ListEncoding::runs : vkattn::ListEncoding::indices;
     return c;
 }
 
 vkattn::Problem on_path(const TestedPath& path, vkattn::Problem problem) {
-    problem.path = path.path;
     problem.build_lists = path.lists == Lists::made_on_device;
     return problem;
 }

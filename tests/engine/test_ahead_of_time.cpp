@@ -70,6 +70,23 @@ TEST_CASE("ahead of time: decoding with a mask that decode is not shipped for ta
     CHECK(result.report.why.find("not decode") != std::string::npos);
 }
 
+TEST_CASE("ahead of time: the matrix path without a compiler") {
+    const auto engine = make_engine(VulkanContext::shared(), {}, nullptr);
+    if (!engine->capabilities().features.cooperative_matrix) return;
+    for (const char* mask : {"full", "causal", "documents_causal"}) {
+        AttentionCase c;
+        c.mask = mask;
+        c.path = vkattn::Path::khr;
+        c.addressing = Addressing::binding;
+        c.q_type = c.k_type = c.v_type = c.o_type = ElementType::f16;
+        c.head_dim = c.value_dim = 24;
+        c.shape = {2, 2, 1, 67, 75};
+        RunOptions options;
+        options.engine = engine.get();
+        CHECK(run_and_check(c, options).report.module == "ahead of time");
+    }
+}
+
 TEST_CASE("ahead of time: a mask that was not shipped is refused with the reason") {
     const auto engine = make_engine(VulkanContext::shared(), {}, nullptr);
     AttentionCase c;

@@ -50,7 +50,7 @@ bool suffers(const Pretence& p, Effect effect) {
 
 // What the rows speak of.
 struct Chosen {
-    bool addresses, subgroups, full_subgroups, matrices;
+    bool addresses, subgroups, full_subgroups, matrices, literal_sizes;
 };
 
 Chosen choices_of(vkattn::Engine& engine) {
@@ -64,7 +64,8 @@ Chosen choices_of(vkattn::Engine& engine) {
     REQUIRE_MESSAGE(rows.ok(), rows.status().message);
     REQUIRE_MESSAGE(tiles.ok(), tiles.status().message);
     return {engine.capabilities().features.buffer_device_address, rows->impl().variant.module.subgroup_reduce,
-            tiles->impl().variant.full_subgroups, engine.capabilities().matrices_usable};
+            tiles->impl().variant.full_subgroups, engine.capabilities().matrices_usable,
+            engine.capabilities().literal_matrix_sizes};
 }
 
 }  // namespace
@@ -91,6 +92,7 @@ TEST_CASE("quirks: every row changes the plan on a device that has the bug, says
         CHECK(chosen.addresses == !suffers(pretence, Effect::no_addresses));
         CHECK(chosen.subgroups == !suffers(pretence, Effect::no_subgroups));
         CHECK(chosen.matrices == !suffers(pretence, Effect::no_matrices));
+        CHECK(chosen.literal_sizes == suffers(pretence, Effect::literal_sizes));
         if (suffers(pretence, Effect::no_subgroups) || suffers(pretence, Effect::no_full_subgroups))
             CHECK_FALSE(chosen.full_subgroups);
         CHECK(wanted.features.buffer_device_address == chosen.addresses);

@@ -15,6 +15,7 @@ constexpr std::string_view layout_names[] = {"bhld", "blhd", "packed", "broadcas
 constexpr std::string_view poison_names[] = {"none", "unattended", "partial"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 constexpr std::string_view schedule_names[] = {"automatic", "dense", "interval", "list"};
+constexpr std::string_view path_names[] = {"automatic", "scalar", "khr", "nv"};
 constexpr std::string_view skeleton_names[] = {"automatic", "rows", "tiles", "decode"};
 constexpr std::string_view encoding_names[] = {"runs", "indices"};
 constexpr std::string_view widen_names[] = {"automatic", "off", "on"};
@@ -95,6 +96,7 @@ void visit(Visitor& v, Case& c) {
     v("d", c.head_dim);
     v("dv", c.value_dim);
     v.choice("schedule", c.schedule, schedule_names);
+    v.choice("path", c.path, path_names);
     v.choice("skeleton", c.skeleton, skeleton_names);
     v.choice("widen", c.widen, widen_names);
     v.choice("encoding", c.encoding, encoding_names);

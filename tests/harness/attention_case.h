@@ -35,6 +35,7 @@ struct AttentionCase {
                         v_type = vkattn::ElementType::f32, o_type = vkattn::ElementType::f32;
     int32_t head_dim = 64, value_dim = 64;
     vkattn::Schedule schedule = vkattn::Schedule::automatic;
+    vkattn::Path path = vkattn::Path::automatic;
     vkattn::Skeleton skeleton = vkattn::Skeleton::automatic;
     vkattn::Addressing addressing = vkattn::Addressing::automatic;
     vkattn::Widen widen = vkattn::Widen::automatic;

@@ -25,8 +25,9 @@ class Judge {
     ~Judge();
     Judge(Judge&& other) noexcept;
     Judge& operator=(Judge&& other) noexcept;
-    // `lse` null: not written.
-    Verdict operator()(const Values& o, const std::vector<float>* lse) const;
+    // `lse` null: not written. `rounds_weights`: by a path that rounds softmax weights to v's type, which costs what
+    // weight_rounding.h derives; the largest row error is then what goes beyond that.
+    Verdict operator()(const Values& o, const std::vector<float>* lse, bool rounds_weights = false) const;
 
   private:
     struct Reference;

@@ -76,6 +76,7 @@ vkattn::Problem problem_of(const AttentionCase& c, const Inputs& inputs) {
     problem.score_mod = inputs.score.score_mod;
     problem.schedule = c.schedule;
     problem.addressing = c.addressing;
+    problem.path = c.path;
     problem.skeleton = c.skeleton;
     problem.widen = c.widen;
     problem.splits = c.splits;

@@ -233,6 +233,29 @@ TEST_CASE("wrong input is named") {
     CHECK(message(input).find("kv_len 7") != std::string::npos);
 }
 
+TEST_CASE("the tolerance: what rounding weights may change is allowed, to the last bit, and no more") {
+    const Shape shape{1, 1, 1, 3, 40};
+    Rng rng(12);
+    AttentionF64 problem = random_problem(rng, shape, 8, 2);
+    ReferenceInput input = input_of(problem, shape);
+    input.weight_unit = 0x1p-11;
+    const ReferenceOutput reference = run(full(), {}, input);
+    REQUIRE(reference.rounding.size() == reference.o.size());
+    std::vector<float> o(reference.o.begin(), reference.o.end());
+    for (size_t i = 0; i < o.size(); i++) {
+        CHECK(reference.rounding[i] > 0.0);
+        CHECK(reference.rounding[i] < 2e-3);  // of values up to 2: 2^-11 of a mean distance
+        o[i] += static_cast<float>(reference.rounding[i]);
+    }
+    CHECK(compare_rows(reference, o.data(), 3, 2, 0x1p-23).ok());
+    o[3] += 1e-4f;
+    CHECK(compare_rows(reference, o.data(), 3, 2, 0x1p-23).worst_row == 1);
+    CHECK(!compare_rows(reference, o.data(), 3, 2, 0x1p-23).ok());
+    // one key, and equal values: nothing can change
+    input.shape.kv_len = 1;
+    for (double change : run(full(), {}, input).rounding) CHECK(change == 0.0);
+}
+
 TEST_CASE("the tolerance: the plain f32 loop passes, a wrong element does not") {
     const Shape shape{1, 2, 1, 9, 50};
     Rng rng(11);

@@ -9,6 +9,7 @@
 #include <vulkan/vulkan_core.h>
 
 #include "vkattn/result.h"
+#include "vkattn/types.h"
 
 namespace vkattn {
 
@@ -38,16 +39,27 @@ struct Features {
     bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
     bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
     bool scalar_subgroup = false;         // basic, shuffle and arithmetic operations in compute
+    bool cooperative_matrix = false;      // Path::khr: cooperativeMatrix, vulkanMemoryModel and shaderFloat16
+    bool cooperative_matrix2 = false;     // Path::nv: reductions, conversions and per-element operations on them
+    bool matrix_bf16 = false;             // and of bf16: shaderBFloat16Type, shaderBFloat16CooperativeMatrix
     bool preserve_nan_f32 = false;        // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
     bool debug_utils = false;             // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+};
+
+// A shape of matrices that a subgroup multiplies, [m, k] . [k, n] + [m, n]: a and b of `type`, accumulated in f32.
+struct MatrixShape {
+    uint32_t m = 0, n = 0, k = 0;
+    ElementType type = ElementType::f16;
 };
 
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
 struct Requirements {
     Features features;
-    bool matrices_usable = true;  // no known bug of the driver stands against cooperative matrices
+    bool literal_matrix_sizes = false;  // the driver does not take the sizes of matrices as specialization constants
+    bool matrices_usable = true;        // no known bug of the driver stands against cooperative matrices
     std::vector<const char*> extensions;
-    std::vector<std::string> reasons;  // "address flavour: bufferDeviceAddress is not offered" ...
+    std::vector<MatrixShape> matrix_shapes;  // the device's, as far as Path::khr can use them
+    std::vector<std::string> reasons;        // "address flavour: bufferDeviceAddress is not offered" ...
 };
 Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr,
                                   VkPhysicalDevice physical_device);
@@ -64,6 +76,11 @@ class FeatureChain {
     VkPhysicalDeviceFeatures2 features2_{};
     VkPhysicalDeviceBufferDeviceAddressFeatures address_{};
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model_{};
+    VkPhysicalDeviceShaderFloat16Int8Features float16_{};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR cooperative_matrix_{};
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV cooperative_matrix2_{};
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16_{};
 };
 
 }  // namespace vkattn

@@ -59,11 +59,13 @@ struct EngineOptions {
 struct Capabilities {
     DeviceInfo device;
     Features features;
-    bool matrices_usable = true;  // no known bug of the driver stands against cooperative matrices
-    bool software = false;        // a CPU driver: rows skeleton, addresses
-    uint32_t subgroup_size = 0;   // that the driver chooses
+    bool literal_matrix_sizes = false;  // a module for each choice of matrix sizes: they need the run-time compiler
+    bool matrices_usable = true;        // no known bug of the driver stands against cooperative matrices
+    bool software = false;              // a CPU driver: rows skeleton, addresses
+    uint32_t subgroup_size = 0;         // that the driver chooses
     uint32_t min_subgroup_size = 0, max_subgroup_size = 0;  // powers of two that a pipeline can require; 0: none can be
     uint32_t max_workgroup_subgroups = 0;                   // of a required size
+    std::vector<MatrixShape> matrix_shapes;                 // that Path::khr can use; empty where it is not enabled
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
     uint32_t max_workgroups = 0;
@@ -189,8 +191,8 @@ class Binding {
 
 // What the plan chose, in words and numbers, for reports.
 struct PlanReport {
-    std::string path;            // "scalar"
-    std::string skeleton;        // "rows" | "tiles" | "decode"
+    std::string path;            // "scalar" | "khr" | "nv"
+    std::string skeleton;        // "rows" | "tiles" | "decode", of the scalar path; else "matrix"
     std::string schedule;        // "dense" | "interval" | "list"
     std::string addressing;      // "address" | "binding"
     bool widened = false;        // k and v go through f32 rows in the workspace

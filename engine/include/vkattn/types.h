@@ -10,7 +10,9 @@ enum class ElementType : uint8_t { f32, f16, bf16 };
 constexpr uint32_t element_bytes(ElementType type) { return type == ElementType::f32 ? 4u : 2u; }
 
 // Which kernel family computes. `automatic` chooses and reports why; an explicit request never falls back silently.
-enum class Path : uint8_t { automatic, scalar };
+// khr: matrix units by VK_KHR_cooperative_matrix, for q, k and v of one 16-bit type. Weights are rounded to that type (docs/design.md).
+// nv: the same with softmax in registers by VK_NV_cooperative_matrix2, on request only.
+enum class Path : uint8_t { automatic, scalar, khr, nv };
 
 // How the kernel learns which keys to visit (design.md, section 4).
 enum class Schedule : uint8_t { automatic, dense, interval, list };
@@ -22,7 +24,7 @@ enum class ListEncoding : uint8_t { runs, indices };
 // How kernels reach buffers: by device address (fast on software devices, no range limit) or through descriptors.
 enum class Addressing : uint8_t { automatic, address, binding };
 
-// Which scalar skeleton: a query row per invocation (software devices), shared-memory tiles (GPUs), or, for few query rows a key
+// Which skeleton of the scalar path: a query row per invocation (software devices), shared-memory tiles (GPUs), or, for few query rows a key
 // head, invocations that share a key between them, so that it is read once for all rows (decoding; needs subgroup shuffles).
 enum class Skeleton : uint8_t { automatic, rows, tiles, decode };
 

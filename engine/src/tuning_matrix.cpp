@@ -1,0 +1,176 @@
+// Sizes for attention_khr.comp and attention_nv.comp (ledger T6).
+#include <algorithm>
+#include <bit>
+
+#include "device_class.h"
+#include "tuning.h"
+#include "variant.h"
+
+namespace vkattn {
+namespace {
+
+constexpr uint32_t vendor_intel = 0x8086;
+
+struct Limits {
+    uint32_t acc_floats;    // of the output that an invocation keeps in registers
+    uint32_t score_floats;  // of a step's scores that it softens
+    uint32_t invocations;   // of a workgroup
+    uint32_t tile_rows;
+    uint32_t step_keys;
+};
+
+// Accumulators take at most a quarter of the 256 registers that an invocation can have; on Intel, where an invocation has 128 and the
+// matrices of a multiplication take more of them the fewer share them, 8 or 16. lavapipe compiles in time that grows with the square of
+// what is unrolled.
+Limits limits_of(const Capabilities& capabilities, uint32_t lanes) {
+    if (capabilities.software) return {16, 32, 64, 32, 16};
+    if (capabilities.device.vendor_id == vendor_intel) return {lanes, 8, 256, 64, 32};
+    return {64, 32, std::max(128u, 4 * lanes), 64, 32};
+}
+
+uint32_t round_up(uint32_t value, uint32_t unit) { return (value + unit - 1) / unit * unit; }
+
+// A multiple of `unit`, near 64 and at most 96 where the unit allows it, of which a whole number covers `dim` with the least waste.
+uint32_t choose_chunk(uint32_t dim, uint32_t unit) {
+    uint32_t best = unit;
+    for (uint32_t chunk = unit; chunk <= std::max(unit, 96u); chunk += unit)
+        if (round_up(dim, chunk) <= round_up(dim, best)) best = chunk;
+    return best;
+}
+
+// khr_shared.h's arrays, and the kernel's 32 bytes beside them.
+uint64_t count_shared_bytes(const Problem& problem, const Choice& choice) {
+    const uint64_t WORKGROUP_SIZE = choice.workgroup_size, TILE_ROWS = choice.tile_rows, STEP_KEYS = choice.step_keys,
+                   MATRIX_M = choice.matrix.m, MATRIX_N = choice.matrix.n, SUBGROUP_SIZE = choice.lanes,
+                   QK_CHUNK = choice.qk_chunk, VALUE_CHUNK = choice.value_chunk,
+                   HEAD_DIM = static_cast<uint64_t>(problem.head_dim),
+                   VALUE_DIM = static_cast<uint64_t>(problem.value_dim);
+    uint64_t sum = 32;
+#define SIZE(name, value) [[maybe_unused]] const uint64_t name = value;
+#define SHARED(type, bytes, name, elements) sum += bytes * (elements);
+#include "khr_shared.h"
+    return sum;
+}
+
+// More would leave a core with too few workgroups.
+constexpr uint64_t shared_budget_bytes = 32768;
+
+// Shapes of the type, the largest first: the most arithmetic for each element that is loaded. attention_nv multiplies what it
+// converts, so that a result must have the shape of a factor.
+std::vector<MatrixShape> shapes_of(const Capabilities& capabilities, ElementType type, Path path) {
+    std::vector<MatrixShape> shapes;
+    for (const MatrixShape& shape : capabilities.matrix_shapes)
+        if (shape.type == type && (path != Path::nv || shape.n == shape.k)) shapes.push_back(shape);
+    std::stable_sort(shapes.begin(), shapes.end(),
+                     [](const MatrixShape& a, const MatrixShape& b) { return a.m * a.n * a.k > b.m * b.n * b.k; });
+    return shapes;
+}
+
+// Fills in the sizes for choice.matrix and choice.lanes, in workgroups of at most `invocations`. Errors: why not, in words.
+Status choose_sizes(const Capabilities& capabilities, const Problem& problem, uint32_t invocations, Choice& choice) {
+    const MatrixShape& shape = choice.matrix;
+    const Limits limits = limits_of(capabilities, choice.lanes);
+    // Dv is split over as many subgroups as keep their part in registers; rows take the rest of the workgroup, as far as shared
+    // memory goes; then the split what is left.
+    const auto q_len = static_cast<uint32_t>(std::max(problem.max_shape.q_len, 1));
+    const auto value_dim = static_cast<uint32_t>(problem.value_dim);
+    const uint32_t subgroups = std::bit_floor(invocations / choice.lanes);
+    const auto padded = [&](uint32_t by) { return round_up(value_dim, shape.n * by); };
+    const uint32_t most_split = std::min(subgroups, std::bit_ceil(padded(1) / shape.n));
+    uint32_t split = 1;
+    while (split < most_split && shape.m * padded(split) > limits.acc_floats * split * choice.lanes) split *= 2;
+    uint32_t row_groups = std::min(
+        {subgroups / split, std::max(limits.tile_rows / shape.m, 1u), std::bit_ceil((q_len + shape.m - 1) / shape.m)});
+    if (choice.schedule == Schedule::list) {
+        const auto block_q = static_cast<uint32_t>(problem.block_q);
+        if (block_q % shape.m != 0)
+            return error(Code::unsupported, "Problem::block_q " + std::to_string(block_q) +
+                                                " is not a multiple of a matrix's " + std::to_string(shape.m) +
+                                                " rows");
+        while (block_q % (row_groups * shape.m) != 0) row_groups /= 2;
+    }
+    const uint32_t least_step = std::max(shape.n, shape.k);
+    choice.step_keys = round_up(limits.step_keys, least_step);
+    while (choice.step_keys > least_step && shape.m * choice.step_keys > limits.score_floats * split * choice.lanes)
+        choice.step_keys /= 2;
+    choice.qk_chunk = choose_chunk(static_cast<uint32_t>(problem.head_dim), shape.k);
+    const uint64_t budget = std::min<uint64_t>(capabilities.max_shared_bytes, shared_budget_bytes);
+    const auto fits = [&] {
+        choice.value_chunk = choose_chunk(value_dim, shape.n * split);
+        choice.tile_rows = row_groups * shape.m;
+        choice.workgroup_size = row_groups * split * choice.lanes;
+        choice.shared_bytes = count_shared_bytes(problem, choice);
+        return choice.shared_bytes <= budget;
+    };
+    while (!fits() && row_groups > 1) row_groups /= 2;
+    while (!fits() && choice.step_keys > least_step) choice.step_keys /= 2;
+    while (!fits() && split > 1) split /= 2;
+    if (!fits())
+        return error(Code::unsupported, "it needs " + std::to_string(choice.shared_bytes) +
+                                            " bytes of shared memory here, and may take " + std::to_string(budget));
+    while (2 * split * row_groups <= subgroups && 2 * split <= most_split && padded(2 * split) == padded(split)) {
+        split *= 2;
+        if (fits()) continue;
+        split /= 2;
+        fits();
+        break;
+    }
+    return {};
+}
+
+}  // namespace
+
+Status tune_matrix(const Capabilities& capabilities, const Problem& problem, Path path, Choice& choice) {
+    const auto refuse = [path](const std::string& why) {
+        return error(Code::unsupported, "no " + std::string(to_string(path)) + " path: " + why);
+    };
+    if (problem.q_type == ElementType::f32 || problem.q_type != problem.k_type || problem.q_type != problem.v_type)
+        return refuse("q, k and v are " + std::string(to_string(problem.q_type)) + ", " +
+                      std::string(to_string(problem.k_type)) + " and " + std::string(to_string(problem.v_type)) +
+                      "; matrix units take one 16-bit type for all three");
+    if (!capabilities.features.cooperative_matrix) {
+        for (const std::string& reason : capabilities.reasons)
+            if (reason.find("matrices are not used") != std::string::npos) return refuse(reason);
+        return refuse("the device has no matrix units enabled");
+    }
+    if (path == Path::nv && !capabilities.features.cooperative_matrix2)
+        return refuse("reductions, conversions and per-element operations on matrices (VK_NV_cooperative_matrix2) are "
+                      "not enabled on this device");
+    const std::vector<MatrixShape> shapes = shapes_of(capabilities, problem.q_type, path);
+    if (shapes.empty())
+        return refuse("the device has no matrices of " + std::string(to_string(problem.q_type)) +
+                      (path == Path::nv ? " whose results have a factor's shape" : ""));
+
+    // The kernel is written for one subgroup size: required where it can be, else the one that drivers promise.
+    const auto can_require = [&](uint32_t size) {
+        return size >= capabilities.min_subgroup_size && size <= capabilities.max_subgroup_size;
+    };
+    choice.lanes = required_subgroup_size(device_class_of(capabilities.device), capabilities, 0);
+    if (choice.lanes == 0) choice.lanes = capabilities.subgroup_size;
+    choice.subgroup_size = can_require(choice.lanes) ? choice.lanes : 0;
+    if (path == Path::nv && choice.subgroup_size == 0)  // its modules are SPIR-V 1.6, whose subgroups vary
+        return refuse("no subgroup size can be required on this device");
+    uint32_t invocations = std::min(limits_of(capabilities, choice.lanes).invocations, capabilities.max_invocations);
+    if (choice.subgroup_size != 0)
+        invocations = std::min(invocations, capabilities.max_workgroup_subgroups * choice.lanes);
+    if (!std::has_single_bit(choice.lanes) || choice.lanes > invocations)
+        return refuse("subgroups of " + std::to_string(choice.lanes) + " do not fit workgroups of " +
+                      std::to_string(invocations));
+
+    Status first;
+    for (const MatrixShape& shape : shapes) {
+        choice.matrix = shape;
+        Status status = choose_sizes(capabilities, problem, invocations, choice);
+        if (status.ok()) break;
+        if (&shape == &shapes.front()) first = status;
+        if (&shape == &shapes.back()) return refuse(first.message);
+    }
+    choice.literal_sizes = capabilities.literal_matrix_sizes;
+    choice.subgroup_reduce = true;
+    choice.gflops_estimate = !capabilities.software ? 1000.0 : 2.0;
+    choice.why += "matrices of " + std::to_string(choice.matrix.m) + "x" + std::to_string(choice.matrix.n) + "x" +
+                  std::to_string(choice.matrix.k) + " by subgroups of " + std::to_string(choice.lanes) + "; ";
+    return {};
+}
+
+}  // namespace vkattn

@@ -1,0 +1,180 @@
+// The rest of the kernels attention_khr and attention_nv, after their softmax of a step:
+//   void begin_steps()                        before the first
+//   void settle_scores()                      contains a barrier: the stage is free
+//   void take_step(kv, run, tested)           `scores` become weights, row maxima and sums are brought up to date
+//   void rescale_acc()                        after the barrier that follows
+//   MATRIX_A step_weights(key)                weights of keys [key, key + MATRIX_K) of the step
+//   STEP_LOOP                                 [[unroll]] where that takes a constant key
+//   void end_steps()                          state and weight_sum are those of the lanes' rows
+#ifndef VKATTN_MATRIX_ATTEND_GLSL
+#define VKATTN_MATRIX_ATTEND_GLSL
+
+void multiply_pv(int kv, int end) {
+    const uint groups = VALUE_CHUNK / 4u;
+    [[dont_unroll]] for (uint chunk = 0u; chunk < VALUE_CHUNKS; chunk++) {
+        if (chunk > 0u) barrier();      // the last chunk is used
+        [[dont_unroll]] for (uint i = tid; i < STEP_KEYS * groups; i += WORKGROUP_SIZE) {
+            uint key = i / groups, group = chunk * groups + i % groups;
+            uvec2 words = uvec2(0u);
+            if (kv + int(key) < end && group < VALUE_GROUPS) words = v_words(row_add(v_first, v_step(uint(kv) + key)), group);
+            shared_stage[key * VALUE_STRIDE + i % groups] = words;
+        }
+        barrier();      // the chunk is staged; the first time also: what take_step left in shared memory is there
+        if (chunk == 0u) rescale_acc();
+        STEP_LOOP for (uint key = 0u; key < STEP_KEYS; key += MATRIX_K) {
+            MATRIX_A weights = step_weights(key);
+            [[unroll]] for (uint c = 0u; c < VALUE_CHUNKS; c++) {
+                if (c != chunk) continue;
+                [[unroll]] for (uint t = 0u; t < CHUNK_MATRICES; t++) {
+                    MATRIX_B values;
+                    coopMatLoad(values, shared_stage, key * VALUE_STRIDE + (t * VALUE_SPLIT + split) * (MATRIX_N / 4u), VALUE_STRIDE,
+                                gl_CooperativeMatrixLayoutRowMajor);
+                    acc[c * CHUNK_MATRICES + t] = coopMatMulAdd(weights, values, acc[c * CHUNK_MATRICES + t]);
+                }
+            }
+        }
+    }
+}
+
+void attend_tile(BlockWalk walk) {
+    begin_steps();
+    [[unroll]] for (uint j = 0u; j < ACC_MATRICES; j++) acc[j] = MATRIX_ACC(0.0);
+    [[dont_unroll]] for (uint n = 0u; n < walk.runs; n++) {
+        KeyRun run = whole_run(walk, n);
+        [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
+            multiply_qk(kv, run.end);
+            settle_scores();
+            if (run.full && kv + int(STEP_KEYS) <= run.end) take_step(kv, run, false); else take_step(kv, run, true);
+            multiply_pv(kv, run.end);
+        }
+    }
+    end_steps();
+}
+
+// The rows' factors for o into shared memory, and their lse out; `sum` is what acc was summed with, state[i].row_sum in units of `unit`.
+void finish_rows(float sum[LANE_ROWS], float unit, bool write_lse) {
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) {
+        float total = reduce_row(sum[i], true);
+        SoftmaxState end = SoftmaxState(state[i].row_max, reduce_row(state[i].row_sum, true) / unit);
+        uint row = lane_row(i);
+        if (!lane_owns(i) || lane % ROW_LANES != 0u) continue;
+        bool poisoned = !is_finite(end.row_sum);
+        if (poisoned) atomicOr(shared_not_finite[0], 1u);
+        shared_factors[row] = poisoned ? not_a_number() : total > 0.0 ? 1.0 / total : 0.0;
+        if (write_lse && first_q + int(row) < params.q_len)
+            lse_store(uint(b), uint(h), uint(first_q) + row, poisoned ? not_a_number() : softmax_lse(end));
+    }
+}
+
+void store_group(uint row, uint group, vec4 value) {
+    float factor = shared_factors[row];
+    int q = first_q + int(row);
+    if (q < params.q_len && group < VALUE_GROUPS)
+        o_store(row_add(o_head(uint(b), uint(h)), o_step(uint(q))), group, is_finite(factor) ? value * factor : vec4(not_a_number()));
+}
+
+// acc by way of shared_scores: a lane cannot know which elements of a matrix it holds.
+void store_tile() {
+    finish_rows(weight_sum, WEIGHT_UNIT, true);
+    barrier();      // factors are there, and scores are free
+    const uint groups = MATRIX_N / 4u;
+    uint first_group = first_row * SCORE_STRIDE + split * groups;
+    bool finite = true;
+    [[dont_unroll]] for (uint j = 0u; j < ACC_MATRICES; j++) {
+        [[unroll]] for (uint n = 0u; n < ACC_MATRICES; n++) {
+            if (n == j) coopMatStore(acc[n], shared_scores, first_group, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+        }
+        subgroup_barrier();     // the subgroup's matrix is there
+        [[dont_unroll]] for (uint i = lane; i < MATRIX_M * groups; i += SUBGROUP_SIZE) {
+            vec4 value = shared_scores[first_group + i / groups * SCORE_STRIDE + i % groups];
+            finite = finite && is_finite(value);
+            store_group(first_row + i / groups, (j * VALUE_SPLIT + split) * groups + i % groups, value);
+        }
+        subgroup_barrier();     // it is stored
+    }
+    if (!finite) atomicOr(shared_not_finite[0], 1u);
+}
+
+// A step of a repair: the maximum over finite scores, or weights in the scores' place and their sums, in which +inf and NaN make NaN.
+// A weight is never 0 where a pair attends, since an infinite value is infinite at any weight; a score of -inf does not attend.
+void weigh_exactly(int kv, KeyRun run, bool maxima) {
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) {
+        vec4 scores[LANE_GROUPS];
+        uint attending = take_scores(i, kv, run, true, scores);
+        float maximum = state[i].row_max;
+        [[unroll]] for (uint g = 0u; g < LANE_GROUPS; g++) {
+            [[unroll]] for (uint x = 0u; x < 4u; x++) {
+                float score = scores[g][x];
+                bool attends = is_attending(attending, g, x) && floatBitsToUint(score) != 0xff800000u;
+                scores[g][x] = attends ? max(softmax_weight(state[i], score), 1e-37) : 0.0;
+                maximum = attends && is_finite(score) ? max(maximum, score) : maximum;
+                state[i].row_sum += attends && !is_finite(score) ? not_a_number() : scores[g][x];
+            }
+            if (!maxima && lane_owns(i)) shared_scores[lane_row(i) * SCORE_STRIDE + g * ROW_LANES + lane % ROW_LANES] = scores[g];
+        }
+        if (maxima) state[i].row_max = reduce_row(maximum, false);
+    }
+}
+
+// The tile again: the maxima over what attends, then as many groups of o at a time as there are invocations, in f32, with weights
+// that are 0 left out by select instead of multiplied. Slow, and run only for tiles that ended non-finite.
+void repair_tile(BlockWalk walk) {
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) state[i] = softmax_init();
+    [[dont_unroll]] for (uint pass = 0u; pass <= REPAIR_PASSES; pass++) {
+        uint item = (pass - 1u) * WORKGROUP_SIZE + tid;
+        uint row = item % TILE_ROWS, group = min(item / TILE_ROWS, VALUE_GROUPS - 1u);
+        vec4 exact = vec4(0.0);
+        [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) state[i].row_sum = 0.0;
+        [[dont_unroll]] for (uint r = 0u; r < walk.runs; r++) {
+            KeyRun run = whole_run(walk, r);
+            [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
+                multiply_qk(kv, run.end);
+                store_scores();
+                weigh_exactly(kv, run, pass == 0u);
+                if (pass == 0u) continue;
+                barrier();      // weights are there
+                [[dont_unroll]] for (int key = 0; key < min(int(STEP_KEYS), run.end - kv); key++) {
+                    float weight = shared_scores[row * SCORE_STRIDE + uint(key) / 4u][key % 4];
+                    vec4 value = v_group(row_add(v_first, v_step(uint(kv + key))), group);
+                    exact += mix(vec4(0.0), weight * value, bvec4(weight > 0.0));
+                }
+            }
+        }
+        if (pass == 0u) continue;
+        float sums[LANE_ROWS];
+        [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) sums[i] = state[i].row_sum;
+        barrier();      // the last pass's factors are used
+        finish_rows(sums, 1.0, pass == 1u);
+        barrier();      // factors are there
+        if (item / TILE_ROWS < VALUE_GROUPS) store_group(row, group, exact);
+    }
+}
+
+void main() {
+    tid = gl_SubgroupID * SUBGROUP_SIZE + gl_SubgroupInvocationID;
+    lane = gl_SubgroupInvocationID;
+    first_row = gl_SubgroupID / VALUE_SPLIT * MATRIX_M;
+    split = gl_SubgroupID % VALUE_SPLIT;
+    uint flat_tile = gl_WorkGroupID.x + push.tile_base;
+    uint head = flat_tile / params.q_tiles;
+    first_q = int((flat_tile - head * params.q_tiles) * TILE_ROWS);
+    b = int(head / uint(params.q_heads));
+    h = int(head) - b * params.q_heads;
+    uint kv_head = uint(h / params.group);
+    k_first = k_head(uint(b), kv_head);
+    v_first = v_head(uint(b), kv_head);
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) mask_values[i] = mask_row(b, h, query_row(lane_row(i)));
+    if (tid == 0u) shared_not_finite[0] = 0u;
+    stage_queries();
+    barrier();      // the flag is clear
+
+    BlockWalk walk = walk_tile(b, h, first_q, TILE_ROWS, int(STEP_KEYS), tid);
+    attend_tile(walk);
+    store_tile();
+    // Everybody's verdict is in, and o is written: a repair writes it again, by other invocations.
+    controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsShared | gl_StorageSemanticsBuffer,
+                   gl_SemanticsAcquireRelease | gl_SemanticsMakeAvailable | gl_SemanticsMakeVisible);
+    if (shared_not_finite[0] != 0u) repair_tile(walk);
+}
+
+#endif

@@ -1,0 +1,146 @@
+// A tile of query rows on matrix units, up to its scores: what the kernels attention_khr and attention_nv share before their softmax.
+// They define SCORE_SPLIT, the subgroups that share the score matrices of a row group: VALUE_SPLIT or 1u, and include the hook (a file
+// beside this one would be taken for it). matrix_attend.glsl has the rest. q, k and v are of one 16-bit type.
+//
+// Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys.
+// A row group is MATRIX_M rows; VALUE_SPLIT subgroups share one and take every VALUE_SPLIT-th matrix of its output. Accumulators stay in
+// registers over all keys: MATRIX_M * Dv / (VALUE_SPLIT * SUBGROUP_SIZE) an invocation. Loops that index them are innermost and
+// unrolled: drivers do not unroll a loop around one that stays, and keep the array in memory then.
+// Everything is staged with zeros past the ends of rows and runs, so that dims, lengths and alignment may be anything. All
+// subgroups multiply equally often: some Intel drivers hang otherwise.
+// Shared memory: khr_shared.h, and 32 bytes.
+#ifndef VKATTN_MATRIX_TILE_GLSL
+#define VKATTN_MATRIX_TILE_GLSL
+
+#include "tensor_access.glsl"
+#include "output_store.glsl"
+#include "online_softmax.glsl"
+#include "block_walk.glsl"
+#include "tile_walk.glsl"
+#include "matrix_types.glsl"
+
+#define SIZE(name, value) const uint name = value;
+#define SHARED(type, bytes, name, elements) shared type name[elements];
+#include "khr_shared.h"
+shared uint shared_not_finite[4];                                   // [0]; 16 bytes, as khr_shared.h wants
+
+const uint SCORE_MATRICES = (STEP_KEYS / MATRIX_N + SCORE_SPLIT - 1u) / SCORE_SPLIT;       // a subgroup's, some perhaps twice
+const uint CHUNK_MATRICES = VALUE_CHUNK / OUTPUT_COLS;              // of a subgroup in a staged chunk of v
+const uint ACC_MATRICES = VALUE_CHUNKS * CHUNK_MATRICES;
+const uint REPAIR_PASSES = (TILE_ROWS * VALUE_GROUPS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;   // a group of o an invocation in each
+
+// Rows by lanes: a subgroup takes SOFTMAX_ROWS rows of its row group, ROW_LANES lanes a row or LANE_ROWS rows a lane; a lane has every
+// ROW_LANES-th group of four keys.
+const uint SOFTMAX_ROWS = (MATRIX_M + VALUE_SPLIT - 1u) / VALUE_SPLIT;
+const uint LANES_AT_MOST = SUBGROUP_SIZE > SOFTMAX_ROWS ? SUBGROUP_SIZE / SOFTMAX_ROWS : 1u;
+const uint ROW_LANES = LANES_AT_MOST < STEP_KEYS / 4u ? LANES_AT_MOST : STEP_KEYS / 4u;
+const uint LANE_ROWS = SOFTMAX_ROWS > SUBGROUP_SIZE ? SOFTMAX_ROWS / SUBGROUP_SIZE : 1u;
+const uint LANE_GROUPS = STEP_KEYS / 4u / ROW_LANES;
+
+uint tid, lane, first_row, split;               // first_row: of this subgroup's row group in the tile
+int b, h, first_q;
+RowPlace k_first, v_first;
+MaskRow mask_values[LANE_ROWS];
+SoftmaxState state[LANE_ROWS];                  // row_sum: of this lane's part until the end, in f32
+float weight_sum[LANE_ROWS];                    // the same of rounded weights: what acc was summed with
+MATRIX_ACC scores[SCORE_MATRICES];             // of a step
+MATRIX_ACC acc[ACC_MATRICES];
+
+// The tile's row that a lane softens as its i-th; lanes beyond SOFTMAX_ROWS * ROW_LANES repeat others' and write nothing.
+uint lane_row(uint i) {
+    uint row = split * SOFTMAX_ROWS + i * SUBGROUP_SIZE + lane / ROW_LANES;
+    return first_row + min(row, MATRIX_M - 1u);
+}
+bool lane_owns(uint i) {
+    uint row = i * SUBGROUP_SIZE + lane / ROW_LANES;
+    return row < SOFTMAX_ROWS && split * SOFTMAX_ROWS + row < MATRIX_M;
+}
+
+// Rows past the end compute the last row again and store nothing.
+int query_row(uint row) { return min(first_q + int(row), params.q_len - 1); }
+
+// Over a row's lanes, always in the same order; all of them get the result.
+float reduce_row(float x, const bool sum) {
+    [[unroll]] for (uint step = 1u; step < ROW_LANES; step *= 2u) {
+        float other = subgroupShuffleXor(x, step);
+        x = sum ? x + other : max(x, other);
+    }
+    return x;
+}
+
+void stage_queries() {
+    const uint groups = QK_CHUNKS * QK_CHUNK / 4u;
+    RowPlace q_first = q_head(uint(b), uint(h));
+    [[dont_unroll]] for (uint i = tid; i < TILE_ROWS * groups; i += WORKGROUP_SIZE) {
+        uint row = i / groups, group = i % groups;
+        uvec2 words = uvec2(0u);
+        if (group < QK_GROUPS) words = q_words(row_add(q_first, q_step(uint(query_row(row)))), group);
+        shared_queries[row * QUERY_STRIDE + group] = words;
+    }
+}
+
+// The first key of this subgroup's t-th score matrix; from STEP_KEYS on it is a repetition.
+uint score_key(uint t) { return (t * SCORE_SPLIT + split % SCORE_SPLIT) * MATRIX_N; }
+
+// scores = queries . keys of [kv, kv + STEP_KEYS); keys from `end` on count as zeros and are not read.
+void multiply_qk(int kv, int end) {
+    [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) scores[t] = MATRIX_ACC(0.0);
+    [[dont_unroll]] for (uint chunk = 0u; chunk < QK_CHUNKS; chunk++) {
+        barrier();      // the stage's last readers are done; the first time also: queries are staged
+        [[dont_unroll]] for (uint i = tid; i < STEP_KEYS * (QK_CHUNK / 4u); i += WORKGROUP_SIZE) {
+            uint key = i / (QK_CHUNK / 4u), group = chunk * (QK_CHUNK / 4u) + i % (QK_CHUNK / 4u);
+            uvec2 words = uvec2(0u);
+            if (kv + int(key) < end && group < QK_GROUPS) words = k_words(row_add(k_first, k_step(uint(kv) + key)), group);
+            shared_stage[key * KEY_STRIDE + i % (QK_CHUNK / 4u)] = words;
+        }
+        barrier();      // the chunk is staged
+        [[dont_unroll]] for (uint d = 0u; d < QK_CHUNK; d += MATRIX_K) {
+            MATRIX_A queries;
+            coopMatLoad(queries, shared_queries, first_row * QUERY_STRIDE + (chunk * QK_CHUNK + d) / 4u, QUERY_STRIDE,
+                        gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) {
+                uint key = score_key(t) % STEP_KEYS;
+                MATRIX_B keys;
+                coopMatLoad(keys, shared_stage, key * KEY_STRIDE + d / 4u, KEY_STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+                scores[t] = coopMatMulAdd(queries, keys, scores[t]);
+            }
+        }
+    }
+}
+
+void store_scores() {
+    [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) {
+        uint key = score_key(t);
+        if (key < STEP_KEYS && (SCORE_SPLIT > 1u || split == 0u))
+            coopMatStore(scores[t], shared_scores, first_row * SCORE_STRIDE + key / 4u, SCORE_STRIDE,
+                         gl_CooperativeMatrixLayoutRowMajor);
+    }
+    barrier();      // scores are there, and the stage is free
+}
+
+// A lane's scores of its i-th row, scaled and changed by the score mod; excluded pairs become LOWEST_SCORE and lose their bit in
+// the result: bit 4 * g + x for element x of its g-th group.
+uint take_scores(uint i, int kv, KeyRun run, bool tested, out vec4 scores[LANE_GROUPS]) {
+    uint row = lane_row(i), attending = ~0u;
+    [[unroll]] for (uint g = 0u; g < LANE_GROUPS; g++) {
+        uint group = g * ROW_LANES + lane % ROW_LANES;
+        scores[g] = shared_scores[row * SCORE_STRIDE + group] * (params.scale * SCALE_FACTOR);
+        if (!tested && HAS_SCORE_MOD == 0) continue;
+        int q = query_row(row);
+        [[unroll]] for (uint x = 0u; x < 4u; x++) {
+            int key = kv + int(4u * group + x);
+            bool attends = key < run.end;
+            key = min(key, params.kv_len - 1);
+            MaskCol col = mask_col(b, h, key);
+            if (HAS_SCORE_MOD != 0) scores[g][x] = score_pair(mask_values[i], col, scores[g][x], b, h, q, key);
+            if (tested && attends && !run.full) attends = mask_pair(mask_values[i], col, b, h, q, key);
+            scores[g][x] = attends ? scores[g][x] : LOWEST_SCORE;
+            attending &= attends ? ~0u : ~(1u << (4u * g + x));
+        }
+    }
+    return attending;
+}
+
+bool is_attending(uint attending, uint g, uint x) { return (attending >> (4u * g + x) & 1u) != 0u; }
+
+#endif
