@@ -54,12 +54,6 @@ float team_sum(float x) {
     [[unroll]] for (uint n = 1u; n < SHARERS; n *= 2u) x += subgroupShuffleXor(x, n);
     return x;
 }
-bool team_any(bool x) {
-    uint bit = x ? 1u : 0u;
-    [[unroll]] for (uint n = 1u; n < SHARERS; n *= 2u) bit |= subgroupShuffleXor(bit, n);
-    return bit != 0u;
-}
-
 // Sum over the sharers of x[own]. Halves what is left of x five times at most; as 1 << 5 sharers are the most.
 float transposing_sum(float x[SHARERS]) {
     [[unroll]] for (uint stage = 0u; stage < 5u; stage++) {
@@ -139,6 +133,7 @@ void attend_exactly(int kv, bool full, uint pass) {
     }
     float weights[TILE_ROWS];
     bool attends[TILE_ROWS];
+    [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) weights[r] = 0.0;
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
         float score = team_sum(scores[r]);
         MaskCol col = mask_col(tile.b, row_h[r], key);
@@ -152,10 +147,12 @@ void attend_exactly(int kv, bool full, uint pass) {
             state[r].row_sum += attends[r] && !is_finite(score) ? not_a_number() : own == 0u ? weights[r] : 0.0;
         }
     }
-    if (pass == PASS_MAXIMA) return;
     [[unroll]] for (uint part = 0u; part < v_parts; part++) {
         vec4 x = v_owned(v_row, part, own);
-        [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) acc[r][part] += mix(vec4(0.0), weights[r] * x, bvec4(attends[r]));
+        [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
+            bvec4 adds = bvec4(attends[r] && pass == PASS_EXACT);
+            acc[r][part] += mix(vec4(0.0), weights[r] * x, adds);
+        }
     }
 }
 
@@ -199,7 +196,9 @@ bool tile_is_finite() {
         finite = finite && is_finite(state[r].row_sum);
         [[unroll]] for (uint part = 0u; part < v_parts; part++) finite = finite && is_finite(acc[r][part]);
     }
-    return !team_any(!finite);
+    // Of all teams of the subgroup, so that no loop of main() is left by some invocations before others: they all have splits of one
+    // tile, and lavapipe's last iteration, in which nobody is active, would read descriptors that are not there.
+    return subgroupOr(finite ? 0u : 1u) == 0u;
 }
 
 void store_rows(uint split) {

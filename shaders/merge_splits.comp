@@ -18,13 +18,14 @@
 const uint VALUE_GROUPS = (VALUE_DIM + 3u) / 4u;
 
 void main() {
-    uint item = push.tile_base + gl_GlobalInvocationID.x;
-    if (item >= push.item_end) return;
+    // Nobody leaves early: where no invocation of a subgroup is left, lavapipe still runs its loops, and reads descriptors that are not
+    // there. Past the end the last item is made again and not stored.
+    uint wanted = push.tile_base + gl_GlobalInvocationID.x;
+    uint item = min(wanted, push.item_end - 1u);
     uint tile_row = item / VALUE_GROUPS;
     uint group = item - tile_row * VALUE_GROUPS;
     TilePlace tile = tile_place(tile_row / TILE_ROWS);
     uint row = tile_row % TILE_ROWS;
-    if (!tile_row_exists(tile, row)) return;
     int h = tile_row_h(tile, row);
     int q = tile_row_q(tile, row);
 
@@ -33,21 +34,23 @@ void main() {
     [[dont_unroll]] for (uint split = 0u; split < SPLITS; split++) {
         RowPlace place = partial_place(tile.b, h, q, split);
         float row_sum = PARTIAL(place, PARTIAL_STATE + 1u);
+        float row_max = PARTIAL(place, PARTIAL_STATE);
         poisoned = poisoned || !is_finite(row_sum);
-        if (row_sum > 0.0) state.row_max = max(state.row_max, PARTIAL(place, PARTIAL_STATE));
+        state.row_max = row_sum > 0.0 ? max(state.row_max, row_max) : state.row_max;
     }
     vec4 acc = vec4(0.0);
     [[dont_unroll]] for (uint split = 0u; split < SPLITS; split++) {
         RowPlace place = partial_place(tile.b, h, q, split);
         float row_sum = PARTIAL(place, PARTIAL_STATE + 1u);
-        if (row_sum > 0.0) {
-            float factor = softmax_weight(state, PARTIAL(place, PARTIAL_STATE));
-            vec4 part = partial_group(place, group);
-            state.row_sum += factor * row_sum;
-            // Never 0 times infinity: what attends to an infinite value is infinite.
-            acc += (is_finite(part) ? factor : max(factor, 1e-37)) * part;
-        }
+        float factor = softmax_weight(state, PARTIAL(place, PARTIAL_STATE));
+        vec4 part = partial_group(place, group);
+        bool attends = row_sum > 0.0;
+        state.row_sum += attends ? factor * row_sum : 0.0;
+        // Never 0 times infinity: what attends to an infinite value is infinite.
+        factor = is_finite(part) ? factor : max(factor, 1e-37);
+        acc += mix(vec4(0.0), factor * part, bvec4(attends));
     }
+    if (wanted >= push.item_end || !tile_row_exists(tile, row)) return;
     float inverse = softmax_inverse(state);
     o_store(row_add(o_head(uint(tile.b), uint(h)), o_step(uint(q))), group, poisoned ? vec4(not_a_number()) : acc * inverse);
     if (group == 0u) lse_store(uint(tile.b), uint(h), uint(q), poisoned ? not_a_number() : softmax_lse(state));

@@ -19,8 +19,8 @@ using vkattn::Skeleton;
 
 namespace {
 
-constexpr std::string_view masks[] = {"full",        "causal_lower_right", "window", "padding", "documents_causal",
-                                      "wrong_index", "head_windows"};
+constexpr std::string_view masks[] = {"causal_lower_right", "padding", "documents_causal", "wrong_index",
+                                      "head_windows"};
 constexpr std::string_view scores[] = {"none", "alibi", "identify"};
 
 struct Kernel {
@@ -267,8 +267,8 @@ TEST_CASE("special scores, and an infinite value that hardly any weight falls on
 TEST_CASE("the decode skeleton packs any ratio of heads, and any number of queries") {
     if (!is_offered({Skeleton::decode, Addressing::binding})) return;
     uint64_t seed = 1;
-    for (const int32_t group : {1, 3, 4, 5, 8, 13})
-        for (const int32_t q_len : {1, 2, 5})
+    for (const int32_t group : {3, 5, 13})
+        for (const int32_t q_len : {1, 5})
             for (Schedule schedule : {Schedule::interval, Schedule::list}) {
                 AttentionCase c;
                 c.mask = schedule == Schedule::list ? "head_windows" : "causal_lower_right";
