@@ -75,7 +75,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.features.subgroup_size_control = host.enabled.subgroup_size_control && offered->features.subgroup_size_control;
     c.features.required_subgroup_size = host.enabled.required_subgroup_size && c.features.subgroup_size_control &&
                                         offered->features.required_subgroup_size;
-    c.features.scalar_subgroup = offered->features.scalar_subgroup;
+    c.features.scalar_subgroup = host.enabled.scalar_subgroup && offered->features.scalar_subgroup;
     c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
     c.matrices_usable = offered->matrices_usable;
     c.literal_matrix_sizes = offered->literal_matrix_sizes;
