@@ -24,20 +24,27 @@ constexpr double slack = 8.0;
 constexpr Shape largest{1, 4, 2, 33, 70};
 
 struct Rung {
-    const char* path;
+    const char* name;
+    Path path;
     Features features;
+    std::string why_not;  // nothing of it can be planned here
 };
 
 // From the fastest path to the plainest; a rung that takes nothing from the one before is left out.
 std::vector<Rung> ladder(const Features& enabled) {
     std::vector<Rung> rungs;
     Features features = enabled;
-    if (features.scalar_subgroup) rungs.push_back({"scalar with subgroups", features});
+    const auto add = [&](const char* name, Path path) { rungs.push_back({name, path, features, {}}); };
+    if (features.cooperative_matrix && features.cooperative_matrix2) add("nv", Path::nv);
+    features.cooperative_matrix2 = false;
+    if (features.cooperative_matrix) add("khr", Path::khr);
+    features.cooperative_matrix = features.matrix_bf16 = false;
+    if (features.scalar_subgroup) add("scalar with subgroups", Path::scalar);
     features.scalar_subgroup = features.subgroup_size_control = features.required_subgroup_size = false;
-    rungs.push_back({"scalar without subgroups", features});
+    add("scalar without subgroups", Path::scalar);
     if (features.buffer_device_address) {
         features.buffer_device_address = false;
-        rungs.push_back({"scalar without subgroups, through descriptors", features});
+        add("scalar without subgroups, through descriptors", Path::scalar);
     }
     return rungs;
 }
@@ -187,7 +194,13 @@ Status SelfTest::Impl::plan_rung(size_t rung) {
             problem.score_mod = set.score_mod;
             problem.addressing = addressing;
             problem.tables = {{"ids", {largest.kv_len}}};
+            problem.path = rungs[rung].path;
             auto plan = engines[rung]->plan(problem);
+            // Matrix units take what they take: f32 is none of it.
+            if (!plan && plan.status().code == Code::unsupported && problem.path != Path::scalar) {
+                rungs[rung].why_not = plan.status().message;
+                continue;
+            }
             if (!plan) return plan.status();
             work_bytes = std::max(work_bytes, plan->workspace_bytes());
             for (int32_t q_len : q_lengths)
@@ -235,7 +248,7 @@ Result<SelfTest> SelfTest::create(const HostDevice& host, const EngineOptions& o
         if (!of_rung) return of_rung.status();
         impl->engines.push_back(*std::move(of_rung));
         if (Status status = impl->plan_rung(rung); !status.ok())
-            return error(status.code, "self-test, " + std::string(impl->rungs[rung].path) + ": " + status.message,
+            return error(status.code, "self-test, " + std::string(impl->rungs[rung].name) + ": " + status.message,
                          status.vk_result);
     }
     impl->work_offset = impl->reserve(impl->work_bytes);
@@ -288,15 +301,18 @@ void SelfTest::record(VkCommandBuffer command_buffer) const {
 Result<SelfTestVerdict> SelfTest::Impl::judge_cases(std::span<const uint8_t> all) const {
     std::vector<uint32_t> right(rungs.size()), wrong(rungs.size());
     std::vector<std::string> first(rungs.size());
-    std::map<std::array<int32_t, 3>, ReferenceOutput> references;  // of a set and lengths, shared by the rungs
+    // Of a set and lengths, with or without rounded weights; shared by the rungs.
+    std::map<std::array<int32_t, 4>, ReferenceOutput> references;
     for (const Case& c : cases) {
         const InputSet& set = sets[c.set];
-        const std::array<int32_t, 3> key = {static_cast<int32_t>(c.set), c.shape.q_len, c.shape.kv_len};
+        const bool rounds_weights = rungs[c.rung].path != Path::scalar;
+        const std::array<int32_t, 4> key = {static_cast<int32_t>(c.set), c.shape.q_len, c.shape.kv_len, rounds_weights};
         auto found = references.find(key);
         if (found == references.end()) {
-            auto reference = reference_attention(
-                set.mask, set.score_mod, set.bindings,
-                {c.shape, set.dim, set.dim, 1.0 / std::sqrt(set.dim), set.q.data(), set.k.data(), set.v.data()});
+            ReferenceInput input{c.shape,      set.dim,      set.dim,     1.0 / std::sqrt(set.dim),
+                                 set.q.data(), set.k.data(), set.v.data()};
+            if (rounds_weights) input.weight_unit = last_place(set.type) / 2.0;
+            auto reference = reference_attention(set.mask, set.score_mod, set.bindings, input);
             if (!reference) return reference.status();
             found = references.emplace(key, *std::move(reference)).first;
         }
@@ -312,12 +328,16 @@ Result<SelfTestVerdict> SelfTest::Impl::judge_cases(std::span<const uint8_t> all
     }
     SelfTestVerdict result;
     for (size_t r = 0; r < rungs.size(); r++) {
-        std::string line = std::string(rungs[r].path) + ": " + std::to_string(right[r]) + " of " +
+        if (right[r] + wrong[r] == 0) {
+            result.reasons.push_back(std::string(rungs[r].name) + ": " + rungs[r].why_not);
+            continue;
+        }
+        std::string line = std::string(rungs[r].name) + ": " + std::to_string(right[r]) + " of " +
                            std::to_string(right[r] + wrong[r]) + " cases are right";
         if (wrong[r] != 0) line += "; the first that is not: " + first[r];
         result.reasons.push_back(std::move(line));
         if (wrong[r] != 0 || !result.path.empty()) continue;
-        result.path = rungs[r].path;
+        result.path = rungs[r].name;
         result.usable = rungs[r].features;
     }
     return result;
@@ -346,7 +366,7 @@ void SelfTest::Impl::load_verdict() {
         else known.reasons.push_back(text.substr(begin, end - begin));
         begin = end + 1;
     }
-    const auto rung = std::find_if(rungs.begin(), rungs.end(), [&](const Rung& r) { return known.path == r.path; });
+    const auto rung = std::find_if(rungs.begin(), rungs.end(), [&](const Rung& r) { return known.path == r.name; });
     if (rung != rungs.end()) known.usable = rung->features;
     else if (!known.path.empty()) return;  // another library's
     if (known.reasons.size() == rungs.size()) verdict = std::move(known);

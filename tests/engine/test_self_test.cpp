@@ -13,17 +13,24 @@ using vkattn::test::TemporaryFolder;
 
 namespace {
 
-// Shuffles that return something else, as far as GLSL can tell a sound driver to.
-class WrongShuffles : public vkattn::ShaderCompiler {
+constexpr std::string_view shuffle = "subgroupShuffleXor(x[r], lane)";
+// Of the khr path's kernel alone.
+constexpr std::string_view matrix_weight = "uvec2 words = matrix_words(weights);";
+
+// Makes kernels in which a text is followed by another.
+class WrongCompiler : public vkattn::ShaderCompiler {
   public:
+    WrongCompiler(std::string_view text, std::string_view more) : text_(text), more_(more) {}
     vkattn::Result<std::vector<uint32_t>> compile(const vkattn::CompileJob& job) const override {
         vkattn::CompileJob changed = job;
-        const std::string_view shuffle = "subgroupShuffleXor(x[r], lane)";
-        if (const size_t at = changed.source.find(shuffle); at != std::string::npos)
-            changed.source.replace(at, shuffle.size(), "(subgroupShuffleXor(x[r], lane) * 0.5)");
+        if (const size_t at = changed.source.find(text_); at != std::string::npos)
+            changed.source.insert(at + text_.size(), more_);
         return test_compiler()->compile(changed);
     }
-    std::string version() const override { return test_compiler()->version() + ", wrong shuffles"; }
+    std::string version() const override { return test_compiler()->version() + std::string(more_); }
+
+  private:
+    std::string_view text_, more_;
 };
 
 vkattn::EngineOptions options_with(const vkattn::ShaderCompiler* compiler, const std::string& cache_directory = {}) {
@@ -71,8 +78,14 @@ TEST_CASE("self-test: a sound device keeps its path, and the verdict is remember
     CHECK_FALSE(test->verdict().has_value());
     const SelfTestVerdict verdict = run_self_test(*test, leave);
     for (const std::string& reason : verdict.reasons) CHECK_MESSAGE(!says(reason, "the first that is not"), reason);
-    CHECK(verdict.reasons.size() == (host.enabled.buffer_device_address ? 3u : 2u));
-    CHECK(verdict.path == (host.enabled.scalar_subgroup ? "scalar with subgroups" : "scalar without subgroups"));
+    const vkattn::Features& enabled = host.enabled;
+    CHECK(verdict.reasons.size() == 2u + enabled.buffer_device_address + enabled.cooperative_matrix +
+                                        (enabled.cooperative_matrix && enabled.cooperative_matrix2));
+    CHECK(verdict.path == (enabled.cooperative_matrix2  ? "nv"
+                           : enabled.cooperative_matrix ? "khr"
+                           : enabled.scalar_subgroup    ? "scalar with subgroups"
+                                                        : "scalar without subgroups"));
+    CHECK(verdict.usable.cooperative_matrix == enabled.cooperative_matrix);
     CHECK(verdict.usable.buffer_device_address == host.enabled.buffer_device_address);
     CHECK(verdict.usable.scalar_subgroup == host.enabled.scalar_subgroup);
 
@@ -97,9 +110,11 @@ TEST_CASE("self-test: a sound device keeps its path, and the verdict is remember
 
 TEST_CASE("self-test: wrong shuffles demote to the path without subgroups, which then is right") {
     const PretendedDevice device(VulkanContext::shared(), a_gpu());
-    const vkattn::HostDevice host = device.host(VulkanContext::shared().enabled);
+    vkattn::Features features = VulkanContext::shared().enabled;
+    features.cooperative_matrix = features.cooperative_matrix2 = features.matrix_bf16 = false;
+    const vkattn::HostDevice host = device.host(features);
     if (!host.enabled.scalar_subgroup) return;
-    const WrongShuffles compiler;
+    const WrongCompiler compiler(shuffle, " * 0.5");
     auto test = SelfTest::create(host, options_with(&compiler));
     REQUIRE_MESSAGE(test.ok(), test.status().message);
     const SelfTestVerdict verdict = run_self_test(*test, leave);
@@ -121,6 +136,21 @@ TEST_CASE("self-test: wrong shuffles demote to the path without subgroups, which
     RunOptions options;
     options.engine = engine->get();
     run_and_check(c, options);
+}
+
+TEST_CASE("self-test: wrong matrices demote to the scalar path") {
+    vkattn::HostDevice host = host_device(VulkanContext::shared());
+    if (!host.enabled.cooperative_matrix) return;
+    host.enabled.cooperative_matrix2 = false;
+    const WrongCompiler compiler(matrix_weight, " words.x *= lane & 1u;");
+    auto test = SelfTest::create(host, options_with(&compiler));
+    REQUIRE_MESSAGE(test.ok(), test.status().message);
+    const SelfTestVerdict verdict = run_self_test(*test, leave);
+    CHECK(verdict.path == "scalar with subgroups");
+    CHECK_FALSE(verdict.usable.cooperative_matrix);
+    CHECK(verdict.usable.scalar_subgroup);
+    CHECK(says(verdict.reasons[0], "khr: "));
+    CHECK(says(verdict.reasons[0], "the first that is not: "));
 }
 
 TEST_CASE("self-test: results that were not written are wrong on every path") {
