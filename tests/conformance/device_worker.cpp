@@ -126,7 +126,7 @@ class DeviceTest {
         if (!engine) return skipped(engine.status().message);
         vkattn::bench::Budget budget;
         budget.run_ms = 150.0;
-        budget.estimate_ms = 1500.0;
+        budget.estimate_ms = 400.0;
         const auto result = vkattn::bench::measure_case(device_, **engine, one, {}, budget);
         if (!result && result.status().vk_result == VK_ERROR_DEVICE_LOST) return stop(result.status().message);
         if (!result) return skipped(result.status().message);

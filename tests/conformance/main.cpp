@@ -81,7 +81,7 @@ Status take_replay(const std::string& line, Task& task) {
 
 Status choose(const Options& options, Task& task) {
     task.validation = options.validate;
-    task.benchmark = !options.no_bench && options.only.empty();
+    task.benchmark = !options.no_bench;
     if (!options.replay.empty()) return vkattn::cli::about("--replay", take_replay(options.replay, task));
     for (const TestedPath& path : tested_paths())
         if (options.path.empty() || path.name == options.path) task.paths.push_back(&path);
@@ -232,8 +232,7 @@ int run_program(int argc, char** argv) {
                    "Only this device: number, kind or part of its name, see 'vkattn devices' [all]")
         ->type_name("N|NAME");
     auto* path = app.add_option("--path", o.path, "Only this path [all; --list shows them]")->type_name("NAME");
-    auto* only =
-        app.add_option("--only", o.only, "Only cases whose name contains TEXT, and no benchmark")->type_name("TEXT");
+    auto* only = app.add_option("--only", o.only, "Only cases whose name contains TEXT")->type_name("TEXT");
     auto* list_flag = app.add_flag("--list", o.list, "Print paths and cases and stop; no device is used");
     auto* replay = app.add_option("--replay", o.replay,
                                   "One case again, as a failure prints it; writes only the files that are named")
@@ -257,7 +256,7 @@ int run_program(int argc, char** argv) {
                "\nExamples:\n"
                "  vkattn-conformance                        all devices, then attach vkattn-conformance.json\n"
                "  vkattn-conformance --quick --device nvidia\n"
-               "  vkattn-conformance --device 0 --path tiles-binding --only causal\n"
+               "  vkattn-conformance --device 0 --path tiles-binding --only causal --no-bench\n"
                "  vkattn-conformance --device 0 --replay 'tiles-binding: mask=causal d=64 dv=64 lq=65 lkv=129'\n"
                "\nExit codes: 0 every offered path is right; 1 a path failed or a device cannot be used; 2 bad usage.");
     app.set_version_flag("--version", std::string("vkattn-conformance ") + VKATTN_CONFORMANCE_VERSION);

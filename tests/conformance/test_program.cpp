@@ -62,7 +62,7 @@ void check_device(const Json& device) {
 }  // namespace
 
 TEST_CASE("every device of the machine, every path, one case") {
-    const Written w = run({"--only", "one pair"});
+    const Written w = run({"--only", "one pair", "--no-bench"});
     REQUIRE_MESSAGE(w.printed.exit_code == 0, w.printed.err);
     REQUIRE(w.json.is_object());
     CHECK(w.json["finished"] == true);
@@ -98,7 +98,7 @@ TEST_CASE("lists made on the device, run again and in slices, on the validation 
 #endif
 
 TEST_CASE("a benchmark's figures, by the device's clock") {
-    const Written w = run({"--device", "llvmpipe", "--path", "rows-binding", "--quick"});
+    const Written w = run({"--device", "llvmpipe", "--path", "rows-binding", "--only", "one pair"});
     REQUIRE_MESSAGE(w.printed.exit_code == 0, w.printed.out, w.printed.err);
     const Json& path = w.json["devices"][0]["paths"][0];
     REQUIRE(path["benchmark"].size() == 1);  // longer rows are not this path's
