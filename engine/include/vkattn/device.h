@@ -37,9 +37,9 @@ struct Features {
     bool buffer_device_address = false;   // ADDRESSING address
     bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
     bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
-    bool scalar_subgroup = false;         // basic, shuffle and arithmetic operations in compute
-    bool preserve_nan_f32 = false;        // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
-    bool debug_utils = false;             // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+    bool scalar_subgroup = false;   // basic, shuffle and arithmetic operations in compute (a property; may be left out)
+    bool preserve_nan_f32 = false;  // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;       // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
 
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
