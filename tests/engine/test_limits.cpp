@@ -191,21 +191,22 @@ TEST_CASE("modules declare what was enabled and nothing else: no 16-bit storage,
     }
 }
 
-TEST_CASE("more tiles than 65535 workgroups: several dispatches, each within the limit") {
+TEST_CASE("65535 workgroups are one dispatch, one tile more is another") {
     Pretence least;
     least.guaranteed_limits = true;
     const PretendedDevice device(VulkanContext::shared(), least);
     const auto engine = device.make_engine();
-    AttentionCase c;
-    c.skeleton = Skeleton::tiles;
-    c.addressing = Addressing::binding;
-    c.shape = {16500, 4, 4, 1, 3};
-    c.head_dim = c.value_dim = 4;
-    RunOptions options;
-    options.engine = engine.get();
-    const RunResult result = run_and_check(c, options);
-    CHECK(result.log.dispatches == 2);
-    CHECK(result.log.largest_groups[0] <= 65535);
+    vkattn::Problem problem;
+    problem.head_dim = 4;
+    problem.addressing = Addressing::binding;
+    for (Skeleton skeleton : skeletons)
+        for (const auto& [tiles, dispatches] : {std::pair{65535, 1u}, {65536, 2u}, {131071, 3u}}) {
+            problem.skeleton = skeleton;
+            problem.max_shape = {tiles, 1, 1, 1, 3};
+            auto plan = engine->plan(problem);
+            REQUIRE_MESSAGE(plan.ok(), plan.status().message);
+            CHECK(plan->report().dispatches == dispatches);
+        }
 }
 
 TEST_CASE("tensors beyond 2^27 bytes: addresses where there are some, else windows") {

@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
-#include <set>
 #include <sstream>
 
 #include <doctest/doctest.h>
@@ -190,7 +189,7 @@ class Vendor {
         const vkattn::PlanReport report = call.collect().report;  // guards, messages, allocations
         cases_.resize(before, c);
         cases_.resize(collected_pipelines().size(), c);
-        for (size_t i = before; i < cases_.size(); i++) check_budget(collected_pipelines()[i], c, report);
+        for (size_t i = before; i < cases_.size(); i++) check_budget(collected_pipelines()[i], report);
     }
 
     void check_reports() const {
@@ -204,16 +203,6 @@ class Vendor {
         }
         std::printf("device: %s, %s\n", context_.properties.deviceName, context_.driver.c_str());
         for (const std::string& reason : device.reasons) std::printf("  %s\n", reason.c_str());
-    }
-
-    // A known excess that was not met is no excess any more.
-    void check_known() const {
-        for (const KnownExcess& known : known_excesses) {
-            if (known.device != key_) continue;
-            INFO("known_excesses in tests/vendors/budgets.h: " << std::string(known.device) << ", dim " << known.dim);
-            CHECK_MESSAGE(met_.count(&known) == 1, "within budget now: delete the entry");
-            std::printf("over budget, known: dim %d: %s\n", known.dim, std::string(known.reason).c_str());
-        }
     }
 
     void write() const {
@@ -250,7 +239,6 @@ class Vendor {
     VkPipelineCache cache_ = VK_NULL_HANDLE;
     std::unique_ptr<vkattn::Engine> engine_;
     std::vector<AttentionCase> cases_;  // the case that made a pipeline
-    std::set<const KnownExcess*> met_;
 
     static ContextOptions options() {
         ContextOptions options;
@@ -258,20 +246,12 @@ class Vendor {
         return options;
     }
 
-    void check_budget(const PipelineRecord& p, const AttentionCase& c, const vkattn::PlanReport& report) {
+    void check_budget(const PipelineRecord& p, const vkattn::PlanReport& report) {
         const Statistics& s = p.statistics;
-        uint64_t spills = max_spills, scratch_bytes = max_scratch_bytes;
-        for (const KnownExcess& known : known_excesses) {
-            if (known.device != key_ || (known.dim != 0 && known.dim != std::max(c.head_dim, c.value_dim))) continue;
-            if (s.spills.value_or(0) <= max_spills && s.scratch_bytes.value_or(0) <= max_scratch_bytes) continue;
-            met_.insert(&known);
-            spills = known.max_spills;
-            scratch_bytes = known.max_scratch_bytes;
-        }
         INFO("kernel " << std::string(p.kernel.data()));
         CHECK(p.kernel[0] != '\0');  // a pipeline that a case makes is one that it uses
-        CHECK(s.spills.value_or(0) <= spills);
-        CHECK(s.scratch_bytes.value_or(0) <= scratch_bytes);
+        CHECK(s.spills.value_or(0) <= max_spills);
+        CHECK(s.scratch_bytes.value_or(0) <= max_scratch_bytes);
         CHECK(s.shared_bytes.value_or(0) <= (s.matrix_instructions ? max_matrix_shared_bytes : max_shared_bytes));
         if (s.shared_bytes && std::string_view(p.kernel.data()).rfind("attention_", 0) == 0) {
             CHECK(*s.shared_bytes + max_unused_shared_bytes >= report.shared_bytes);
@@ -299,6 +279,5 @@ TEST_CASE("every pipeline of the table of problems compiles within budget, and t
         return;
     }
     for (const AttentionCase& c : table_of_problems()) vendor.run(c);
-    if (environment("VKATTN_VENDORS_TRY").empty()) vendor.check_known();
     vendor.write();
 }

@@ -49,6 +49,6 @@ END {
   print ""
   print "- Registers and occupancy in each driver's own unit: 32-bit registers and waves a SIMD (RADV), 32-bit and warps an SM (NVK),"
   print "  4 x 32-bit and waves a core (Turnip), 16-bit and invocations a core (Honeykrisp); ANV states registers for Panther Lake only."
-  print "- Over budget: pipelines that spill or use scratch memory; each is listed with its reason in `tests/vendors/budgets.h`."
+  print "- Over budget: pipelines that spill or use scratch memory (`tests/vendors/budgets.h` allows none)."
   if (absent != "") print "- In the table of devices, but not to be had with this Mesa's pretended kernel drivers: " absent "."
 }

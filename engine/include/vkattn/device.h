@@ -38,12 +38,12 @@ struct Features {
     bool buffer_device_address = false;   // ADDRESSING address
     bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
     bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
-    bool scalar_subgroup = false;         // basic, shuffle and arithmetic operations in compute
-    bool cooperative_matrix = false;      // Path::khr: cooperativeMatrix, vulkanMemoryModel and shaderFloat16
-    bool cooperative_matrix2 = false;     // Path::nv: reductions, conversions and per-element operations on them
-    bool matrix_bf16 = false;             // and of bf16: shaderBFloat16Type, shaderBFloat16CooperativeMatrix
-    bool preserve_nan_f32 = false;        // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
-    bool debug_utils = false;             // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+    bool scalar_subgroup = false;  // basic, shuffle and arithmetic operations in compute (a property; may be left out)
+    bool cooperative_matrix = false;   // Path::khr: cooperativeMatrix, vulkanMemoryModel and shaderFloat16
+    bool cooperative_matrix2 = false;  // Path::nv: reductions, conversions and per-element operations on them
+    bool matrix_bf16 = false;          // and of bf16: shaderBFloat16Type, shaderBFloat16CooperativeMatrix
+    bool preserve_nan_f32 = false;     // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;          // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
 
 // A shape of matrices that a subgroup multiplies, [m, k] . [k, n] + [m, n]: a and b of `type`, accumulated in f32.
