@@ -56,6 +56,7 @@ void attend(int kv, int end, bool masked, const bool tested, const uint keys) {
     [[unroll]] for (uint c = 0u; c < keys; c++) {
         int key = min(first + int(c), params.kv_len - 1);
         MaskCol col = mask_col(b, h, key);
+        scores[c] *= params.scale * SCALE_FACTOR;   // not the query: products of 16-bit elements are exact
         if (HAS_SCORE_MOD != 0) scores[c] = score_pair(mask_values, col, scores[c], b, h, q, key);
         attends[c] = true;
         if (tested) attends[c] = first + int(c) >= kv && first + int(c) < end && (!masked || mask_pair(mask_values, col, b, h, q, key));
@@ -93,6 +94,7 @@ void recompute_row(BlockWalk walk) {
                 float score = 0.0;
                 [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) score = dot_step(score, query[d], k_group(k_row, d));
                 MaskCol col = mask_col(b, h, key);
+                score *= params.scale * SCALE_FACTOR;
                 if (HAS_SCORE_MOD != 0) score = score_pair(mask_values, col, score, b, h, q, key);
                 bool attends = run.full || mask_pair(mask_values, col, b, h, q, key);
                 uint bits = floatBitsToUint(score);
@@ -166,7 +168,7 @@ void main() {
         v_steps[c] = v_step(key);
     }
     RowPlace q_row = row_add(q_head(uint(b), uint(h)), q_step(uint(q)));
-    [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) query[d] = q_group(q_row, d) * (params.scale * SCALE_FACTOR);
+    [[unroll]] for (uint d = 0u; d < QK_GROUPS; d++) query[d] = q_group(q_row, d);
     [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
     state = softmax_init();
 
