@@ -92,6 +92,19 @@ void VKAPI_CALL get_features2(VkPhysicalDevice device, VkPhysicalDeviceFeatures2
         } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES) {
             auto& sizes = *reinterpret_cast<VkPhysicalDeviceSubgroupSizeControlFeatures*>(s);
             sizes.computeFullSubgroups = sizes.subgroupSizeControl = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR) {
+            reinterpret_cast<VkPhysicalDeviceCooperativeMatrixFeaturesKHR*>(s)->cooperativeMatrix = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES) {
+            auto& model = *reinterpret_cast<VkPhysicalDeviceVulkanMemoryModelFeatures*>(s);
+            model.vulkanMemoryModel = model.vulkanMemoryModelDeviceScope = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES) {
+            reinterpret_cast<VkPhysicalDeviceShaderFloat16Int8Features*>(s)->shaderFloat16 = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV) {
+            reinterpret_cast<VkPhysicalDeviceCooperativeMatrix2FeaturesNV*>(s)->cooperativeMatrixReductions = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES) {
+            reinterpret_cast<VkPhysicalDeviceMaintenance4Features*>(s)->maintenance4 = VK_FALSE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR) {
+            reinterpret_cast<VkPhysicalDeviceShaderBfloat16FeaturesKHR*>(s)->shaderBFloat16Type = VK_FALSE;
         } else {
             FAIL("get_features2 in pretended_device.cpp does not know structure type " << s->sType);
         }
