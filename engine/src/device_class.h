@@ -22,6 +22,7 @@ struct DeviceClass {
     // invocations of a subgroup share a register file, the least leaves each the most.
     uint32_t subgroup_size;
     std::array<MicroTile, 3> micro_tiles;  // ascending
+    int32_t decode_dims;                   // `automatic` takes the decode skeleton up to these D and Dv
     std::string_view ledger;               // docs/tuning.md
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "device_class.h"
 #include "tuning.h"
 
 namespace vkattn {
@@ -31,14 +32,16 @@ std::string decode_obstacle(const Capabilities& capabilities) {
 
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
     // Ledger T5: with more rows a key the rows skeleton fills its vectors and is as fast. Through descriptors a software device
-    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold.
+    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold, and dims with which
+    // the vendor's compiler does not spill (ledger T2); beyond those, tiles whose keys are split.
     constexpr int64_t software_rows = 16, gpu_rows = 8;
     if (problem.path != Path::automatic && problem.path != Path::scalar) return false;
     if (problem.widen == Widen::on || !decode_obstacle(capabilities).empty()) return false;
     if (problem.max_shape.q_len == 0 || problem.max_shape.kv_len == 0) return false;
     if (capabilities.software)
         return choice.addressing == Addressing::address && rows_per_key(problem) <= software_rows;
-    return rows_per_key(problem) <= gpu_rows;
+    return rows_per_key(problem) <= gpu_rows &&
+           std::max(problem.head_dim, problem.value_dim) <= device_class_of(capabilities.device).decode_dims;
 }
 
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
@@ -50,11 +53,13 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     if (capabilities.software) {
         choice.threads_x = choice.workgroup_size = std::min(capabilities.subgroup_size, 32u);
     } else {
-        // Eight invocations, so that any required subgroup size will do, and about 96 registers each for q, acc and products.
-        constexpr uint32_t sharers = 8, registers = 96;
+        // Eight invocations, so that any required subgroup size will do, and about 48 registers each for q, acc and products.
+        constexpr uint32_t sharers = 8, registers = 48;
         choice.threads_x = std::min(capabilities.subgroup_size, sharers);
         choice.workgroup_size =
             std::max(std::min(128u, std::bit_floor(capabilities.max_invocations)), capabilities.subgroup_size);
+        choice.subgroup_size =
+            required_subgroup_size(device_class_of(capabilities.device), capabilities, choice.workgroup_size);
         rows = std::clamp(registers / (static_cast<uint32_t>(dims) / sharers + sharers), 1u, 4u);
     }
     const auto q_len = static_cast<uint32_t>(std::max(s.q_len, 1));
