@@ -298,7 +298,7 @@ int run_program(int argc, char** argv) {
     app.get_formatter()->column_width(32);
     app.get_formatter()->enable_footer_formatting(false);
     auto* suite_flag =
-        app.add_option("--suite", o.suite, "Which cases: quick (under 90 s on two cores) or full [quick]")
+        app.add_option("--suite", o.suite, "Which cases: quick (about two minutes on two cores) or full [quick]")
             ->check(cli::one_of({"quick", "full"}))
             ->type_name("quick|full");
     auto* only = app.add_option("--only", o.only, "Only the suite's cases whose name contains TEXT")->type_name("TEXT");

@@ -489,7 +489,7 @@ TEST_CASE("attention-gym: an activation instead of softmax, undone from o and ls
     CHECK(o == none);
 }
 
-// The rope term of MLA is no score mod: the page's way, one dot product of longer vectors, against the two terms written out.
+// The page's way to the rope term of MLA, one dot product of longer vectors, against the two terms written out.
 TEST_CASE("attention_gym: MLA's rope term by concatenated vectors with their own value dim") {
     constexpr int q_len = 5, kv_len = 9, q_heads = 4, latent = 12, rope = 4;
     constexpr double scale = 0.25, rope_scale = 0.4;

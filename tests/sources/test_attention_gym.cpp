@@ -320,4 +320,28 @@ TEST_SUITE("attention_gym") {
         for (size_t i = 0; i < lse.size(); ++i) worst = std::fmax(worst, std::fabs(lse[i] - output->lse[i]));
         CHECK(worst <= 1e-6);  // q_rope is scaled in f32
     }
+
+    TEST_CASE("MLA's rope term written out: generate_mla_rope_score_mod's attention") {
+        const std::string at = "score/mla_rope/small";
+        Bindings bindings;
+        for (const char* name : {"query_rope", "key_rope"}) {
+            TableData data;
+            data.type = Type::f32;
+            data.dims = golden().dims("inputs/" + std::string(name));
+            data.f32 = golden().floats("inputs/" + std::string(name));
+            bindings.tables[name] = std::make_shared<const TableData>(std::move(data));
+        }
+        const auto rope_dim = static_cast<int32_t>(golden().dims("inputs/key_rope")[3]);
+        const int32_t heads = golden().shape(at).q_heads;
+        const float scale = std::strtof(golden().metadata("score/mla_rope/scale").c_str(), nullptr);
+        const ScoreMod mod = gym::mla_rope(table("query_rope"), table("key_rope"), rope_dim, heads, scale);
+        REQUIRE_MESSAGE(mod.status().ok(), mod.status().message);
+        check_attention(golden(), at, causal(), mod, bindings, 1e-5);
+
+        for (const int32_t dim : {0, 65})
+            CHECK(gym::mla_rope(table("query_rope"), table("key_rope"), dim, heads, scale)
+                      .status()
+                      .message.find("rope_dim") != std::string::npos);
+        CHECK_FALSE(gym::mla_rope(table("query_rope"), table("key_rope"), rope_dim, 0, scale).status().ok());
+    }
 }

@@ -409,6 +409,10 @@ std::vector<ScoreEntry> score_mods() {
         {ag, "graphormer_edges", gym::graphormer_edges(f32("edge_bias"), i32("types"), i32("path"), 2),
          "score + (" + edge_0 + " + " + edge_1 + ") / float(max(path[b, q, kv], 1))",
          "attention_gym/score/graphormer_edges"},
+        {ag, "mla_rope", gym::mla_rope(f32("query_rope"), f32("key_rope"), 2, 4, 0.4f),
+         "score + 0.4 * (query_rope[b, h, q, 0] * key_rope[b, h / 4, kv, 0] + query_rope[b, h, q, 1] * "
+         "key_rope[b, h / 4, kv, 1])",
+         "attention_gym/score/mla_rope"},
         {ag, "activation", gym::activation([](Expr x) { return max(x, 0.0f); }), "log(max(score, 0.0) + 1.0)",
          "attention_gym/score/activation_relu"},
     };

@@ -348,6 +348,22 @@ ScoreMod graphormer_edges(TableExpr bias, TableExpr types, TableExpr lengths, in
     });
 }
 
+ScoreMod mla_rope(TableExpr query_rope, TableExpr key_rope, int32_t rope_dim, int32_t heads_per_key,
+                  const Expr& scale) {
+    if (rope_dim < 1 || rope_dim > 64)
+        return ScoreMod::broken(
+            bad("mla_rope", "rope_dim is " + std::to_string(rope_dim) + "; 1 to 64 elements are written out"));
+    if (heads_per_key < 1)
+        return ScoreMod::broken(
+            bad("mla_rope", "heads_per_key is " + std::to_string(heads_per_key) + "; at least one head has a key"));
+    return trace_score_mod([&](Expr score, Index b, Index h, Index q, Index kv) {
+        const auto product = [&](int32_t n) { return query_rope(b, h, q, n) * key_rope(b, h / heads_per_key, kv, n); };
+        Expr sum = product(0);
+        for (int32_t n = 1; n < rope_dim; ++n) sum = sum + product(n);
+        return score + scale * sum;
+    });
+}
+
 ScoreMod activation(const std::function<Expr(Expr score)>& f, float offset) {
     return trace_score_mod([&](Expr score, Index, Index, Index, Index) { return log(f(score) + offset); });
 }

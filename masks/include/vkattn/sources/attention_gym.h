@@ -106,6 +106,10 @@ ScoreMod sandwich(int32_t q_heads, int32_t max_len, int32_t d_bar = 128, std::st
 //           / float(max(lengths[b, q, kv], 1))
 ScoreMod graphormer_spatial(TableExpr bias, TableExpr distance);
 ScoreMod graphormer_edges(TableExpr bias, TableExpr types, TableExpr lengths, int32_t path_len);
+// The rope term of DeepSeek's multi-head latent attention (arXiv 2405.04434), written out: score + scale * sum over n < rope_dim of
+// query_rope[b, h, q, n] * key_rope[b, h / heads_per_key, kv, n]. At most 64 elements. Longer vectors are faster and compile at
+// once (docs/sources/attention_gym.md).
+ScoreMod mla_rope(TableExpr query_rope, TableExpr key_rope, int32_t rope_dim, int32_t heads_per_key, const Expr& scale);
 
 // Any activation f instead of the exponential of softmax: log(f(score) + offset), where f + offset > 0. The output o
 // and lse of the attention give sum_j f(s_j) v_j  =  o exp(lse) - offset sum_j v_j over the attended keys; undo
