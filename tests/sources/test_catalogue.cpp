@@ -104,6 +104,8 @@ Bindings bindings_of_all() {
     put("edge_bias", floats({4, 2, 3}));
     put("types", ints({2, 43, 43, 2}, [](int32_t i) { return i % 3; }));
     put("path", ints({2, 43, 43}, [](int32_t i) { return i % 4; }));
+    put("query_rope", floats({2, 4, 37, 2}));
+    put("key_rope", floats({2, 1, 43, 2}));
     return all;
 }
 
