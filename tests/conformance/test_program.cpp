@@ -81,7 +81,6 @@ TEST_CASE("every device of the machine, every path, one case") {
     CHECK(has(w.page, "tiles-binding"));
 }
 
-#ifdef VKATTN_TEST_WITH_COMPILER
 TEST_CASE("lists made on the device, run again and in slices, on the validation layer") {
     const Written w =
         run({"--device", "llvmpipe", "--path", "lists-device", "--only", "document lists, mixed", "--validate"});
@@ -95,7 +94,6 @@ TEST_CASE("lists made on the device, run again and in slices, on the validation 
     CHECK(path["benchmark"].empty());
     CHECK(w.json["validation"] == true);
 }
-#endif
 
 TEST_CASE("a benchmark's figures, by the device's clock") {
     const Written w = run({"--device", "llvmpipe", "--path", "rows-binding", "--only", "one pair"});
