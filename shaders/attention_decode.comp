@@ -92,7 +92,7 @@ void attend(int kv, int end, bool full) {
     bool inside = first + int(own) >= kv && first + int(own) < end;
     float weights[TILE_ROWS];
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
-        float score = transposing_sum(products[r]);
+        float score = transposing_sum(products[r]) * (params.scale * SCALE_FACTOR);     // exact products: see attention_rows
         MaskCol col = mask_col(tile.b, row_h[r], key);
         if (HAS_SCORE_MOD != 0) score = score_pair(mask_values[r], col, score, tile.b, row_h[r], row_q[r], key);
         bool kept = mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key);     // no branch
@@ -135,7 +135,7 @@ void attend_exactly(int kv, bool full, uint pass) {
     bool attends[TILE_ROWS];
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) weights[r] = 0.0;
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
-        float score = team_sum(scores[r]);
+        float score = team_sum(scores[r]) * (params.scale * SCALE_FACTOR);
         MaskCol col = mask_col(tile.b, row_h[r], key);
         if (HAS_SCORE_MOD != 0) score = score_pair(mask_values[r], col, score, tile.b, row_h[r], row_q[r], key);
         attends[r] = is_walked(r) && (full || mask_pair(mask_values[r], col, tile.b, row_h[r], row_q[r], key));
@@ -224,8 +224,9 @@ void main() {
     uint part_of_grid = gl_WorkGroupID.x + push.tile_base;
     uint flat_tile = part_of_grid / groups;
     // With one team to a workgroup all that follows is the same for all invocations, and compilers must see it.
-    uint split = (part_of_grid - flat_tile * groups) * TEAMS + (TEAMS == 1u ? 0u : invocation / SHARERS);
-    if (TEAMS > 1u && split >= SPLITS) return;
+    uint wanted = (part_of_grid - flat_tile * groups) * TEAMS + (TEAMS == 1u ? 0u : invocation / SHARERS);
+    // Nobody leaves early (see merge_splits): teams past the end make the last split again and store nothing.
+    uint split = TEAMS == 1u ? wanted : min(wanted, SPLITS - 1u);
 
     tile = tile_place(flat_tile);
     k_first = k_head(uint(tile.b), uint(tile.kv_head));
@@ -243,7 +244,7 @@ void main() {
         [[unroll]] for (uint part = 0u; part < k_parts; part++) {
             [[unroll]] for (uint i = 0u; i < 4u; i++) {
                 uint e = (part * SHARERS + own) * k_unit + i;
-                query[r][part][i] = i < k_unit && e < HEAD_DIM ? q_group(q_row, e / 4u)[e % 4u] * (params.scale * SCALE_FACTOR) : 0.0;
+                query[r][part][i] = i < k_unit && e < HEAD_DIM ? q_group(q_row, e / 4u)[e % 4u] : 0.0;
             }
         }
     }
@@ -257,5 +258,5 @@ void main() {
         run_pass(split, pass);
         if (pass == PASS_FAST && !tile_is_finite()) passes = PASS_EXACT + 1u;
     }
-    store_rows(split);
+    if (TEAMS == 1u || wanted == split) store_rows(split);
 }

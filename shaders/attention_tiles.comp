@@ -24,6 +24,7 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
 #include "tile_rows.glsl"
+#include "tile_walk.glsl"
 #include "partials.glsl"
 
 const uint ROWS = WORKGROUP_SIZE / THREADS_X * MICRO_ROWS;
@@ -41,7 +42,6 @@ shared vec4 stage[QK_SIZE > PV_SIZE ? QK_SIZE : PV_SIZE];
 #if !SUBGROUP_REDUCE
 shared float row_partial[ROWS * THREADS_X];
 #endif
-shared int joined_range[4];
 shared uint not_finite;
 
 const uint PASS_FAST = 0u;      // online: maximum, weights and sums in one
@@ -80,7 +80,7 @@ void reduce_rows(inout float x[MICRO_ROWS], const bool sum) {
 #endif
 }
 
-// scores = query . keys of [kv, kv + COLS); keys from `end` on count as zeros and are not read.
+// scores = scale * query . keys of [kv, kv + COLS); keys from `end` on count as zeros and are not read.
 void multiply_qk(int kv, int end) {
     [[unroll]] for (uint r = 0u; r < MICRO_ROWS; r++) {
         [[unroll]] for (uint c = 0u; c < MICRO_COLS; c++) scores[r][c] = 0.0;
@@ -91,7 +91,7 @@ void multiply_qk(int kv, int end) {
             uint row = i / CHUNK, group = chunk + i % CHUNK;
             uint q = uint(min(first_q + int(row), params.q_len - 1));
             vec4 x = vec4(0.0);
-            if (group < QK_GROUPS) x = q_group(row_add(q_first, q_step(q)), group) * (params.scale * SCALE_FACTOR);
+            if (group < QK_GROUPS) x = q_group(row_add(q_first, q_step(q)), group);
             stage[row * QK_STRIDE + i % CHUNK] = x;
         }
         [[dont_unroll]] for (uint i = tid; i < COLS * CHUNK; i += WORKGROUP_SIZE) {
@@ -109,6 +109,10 @@ void multiply_qk(int kv, int end) {
                 [[unroll]] for (uint r = 0u; r < MICRO_ROWS; r++) scores[r][c] += dot(x[r], y);
             }
         }
+    }
+    // Not the query: products of 16-bit elements are exact.
+    [[unroll]] for (uint r = 0u; r < MICRO_ROWS; r++) {
+        [[unroll]] for (uint c = 0u; c < MICRO_COLS; c++) scores[r][c] *= params.scale * SCALE_FACTOR;
     }
 }
 
@@ -254,29 +258,6 @@ void run_pass(BlockWalk walk, uint pass) {
     }
 }
 
-BlockWalk start_walk() {
-    if (SCHEDULE == SCHEDULE_LIST || SCHEDULE == SCHEDULE_INDICES) return walk_list(uint(b), uint(h), uint(first_q));
-    if (SCHEDULE == SCHEDULE_DENSE) return walk_dense();
-    KeyRange none = key_range_none();
-    if (tid == 0u) {
-        joined_range[0] = none.lo_any;
-        joined_range[1] = none.hi_any;
-        joined_range[2] = none.lo_all;
-        joined_range[3] = none.hi_all;
-    }
-    barrier();      // the range is empty
-    [[dont_unroll]] for (uint i = tid; i < ROWS; i += WORKGROUP_SIZE) {
-        int q = min(first_q + int(i), params.q_len - 1);
-        KeyRange row = key_range_of_row(mask_row_range(mask_row(b, h, q), b, h, q));
-        atomicMin(joined_range[0], row.lo_any);
-        atomicMax(joined_range[1], row.hi_any);
-        atomicMax(joined_range[2], row.lo_all);
-        atomicMin(joined_range[3], row.hi_all);
-    }
-    barrier();      // all rows have joined
-    return walk_interval(KeyRange(joined_range[0], joined_range[1], joined_range[2], joined_range[3]), int(COLS));
-}
-
 bool tile_is_finite() {
     bool finite = true;
     [[unroll]] for (uint r = 0u; r < MICRO_ROWS; r++) {
@@ -339,7 +320,7 @@ void main() {
     if (tid == 0u) not_finite = 0u;
     barrier();      // the flag is clear
 
-    BlockWalk walk = walk_share(start_walk(), split, COLS);
+    BlockWalk walk = walk_share(walk_tile(b, h, first_q, ROWS, int(COLS), tid), split, COLS);
     uint passes = 1u;
     [[dont_unroll]] for (uint pass = PASS_FAST; pass < passes; pass++) {
         run_pass(walk, pass);

@@ -254,10 +254,13 @@ FeatureChain::FeatureChain(const Features& features) {
         *tail = &bfloat16_;
         tail = &bfloat16_.pNext;
     }
-    // Last, as it is the same for all: workgroup sizes by specialization, which SPIR-V 1.6 has no other way for.
-    static const VkPhysicalDeviceMaintenance4Features maintenance4{
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES, nullptr, VK_TRUE};
-    if (features.cooperative_matrix2) *tail = const_cast<VkPhysicalDeviceMaintenance4Features*>(&maintenance4);
+    if (features.cooperative_matrix2) {
+        // Workgroup sizes by specialization, which SPIR-V 1.6 has no other way for.
+        maintenance4_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES;
+        maintenance4_.maintenance4 = VK_TRUE;
+        *tail = &maintenance4_;
+        tail = &maintenance4_.pNext;
+    }
 }
 
 }  // namespace vkattn

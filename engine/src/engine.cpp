@@ -107,6 +107,13 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     if (offered->features.buffer_device_address && !host.enabled.buffer_device_address)
         c.reasons.push_back(
             "bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
+    if (offered->features.scalar_subgroup && !c.features.scalar_subgroup)
+        c.reasons.push_back(
+            "subgroup shuffles and arithmetic are offered but HostDevice::enabled leaves scalar_subgroup "
+            "out: rows are reduced through shared memory");
+    if (offered->features.subgroup_size_control && !c.features.subgroup_size_control)
+        c.reasons.push_back("computeFullSubgroups is offered but the host did not enable it: rows are reduced through "
+                            "shared memory, except on software devices");
     if (offered->features.cooperative_matrix && !c.features.cooperative_matrix)
         c.reasons.push_back("cooperative matrices and full subgroups are offered but the host did not enable both: "
                             "matrices are not used");

@@ -52,9 +52,9 @@ inline Printed run_program(const TemporaryFolder& folder, const std::string& pro
     return printed;
 }
 
-#ifdef VKATTN_TEST_CLI
+#ifdef VKATTN_TEST_PROGRAM
 inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
-    return run_program(folder, VKATTN_TEST_CLI, arguments);
+    return run_program(folder, VKATTN_TEST_PROGRAM, arguments);
 }
 #endif
 

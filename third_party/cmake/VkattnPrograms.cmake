@@ -1,6 +1,7 @@
 # Programs and tests that run with the private folder's loader and drivers, when there is one (third_party/README.md).
 #
 #   vkattn_add_program(target)     build/bin/<its name> starts it; the real program is in build/libexec
+#   vkattn_test_starts(target program)   tests of target find that program's path in VKATTN_TEST_PROGRAM
 #   vkattn_add_test(target [NAME name] [ARGS a...] [ENVIRONMENT A=b...] [LABELS l...] [TIMEOUT seconds])
 #
 # A plain add_test(NAME n COMMAND target) and add_custom_command(COMMAND target) use the loader, too.
@@ -24,6 +25,12 @@ function(vkattn_add_program target)
   file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/bin/$<TARGET_FILE_NAME:${target}>"
     CONTENT "#!/bin/sh\nexec '${vkattn_launcher}' '$<TARGET_FILE:${target}>' \"$@\"\n"
     FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+endfunction()
+
+function(vkattn_test_starts target program)
+  add_dependencies(${target} ${program})
+  target_compile_definitions(${target} PRIVATE
+    VKATTN_TEST_PROGRAM="${PROJECT_BINARY_DIR}/bin/$<TARGET_FILE_NAME:${program}>")
 endfunction()
 
 function(vkattn_add_test target)

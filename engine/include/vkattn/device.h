@@ -81,6 +81,7 @@ class FeatureChain {
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR cooperative_matrix_{};
     VkPhysicalDeviceCooperativeMatrix2FeaturesNV cooperative_matrix2_{};
     VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16_{};
+    VkPhysicalDeviceMaintenance4Features maintenance4_{};
 };
 
 }  // namespace vkattn

@@ -69,8 +69,7 @@ struct Capabilities {
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
     uint32_t max_workgroups = 0;
-    uint32_t cores =
-        1;  // what runs workgroups side by side: threads of a software device, compute units; a guess where drivers do not say
+    uint32_t cores = 1;  // that run workgroups side by side: a software device's threads, compute units; or a guess
     uint64_t max_storage_buffer_range = 0;
     uint64_t storage_offset_alignment = 1;
     std::vector<std::string> reasons;  // one line a path or feature that is not available
