@@ -21,7 +21,7 @@ usage: third_party/install.sh [--dir DIR] [--ci] [--system] [--help]
 Brings what vkattn is built and tested with; a second run brings nothing.
 
   --dir DIR   the private folder (default: build/deps); delete it to undo
-  --ci        also the tools that only .ci/run needs (clang, clang-format, shellcheck)
+  --ci        also the tools that only .ci/run needs (clang, clang-format, shellcheck, ccache)
   --system    instead of the private folder, install Debian $suite's packages into this system by apt pinning.
               This upgrades the system's C library: for throw-away machines and containers.
   VKATTN_DEBIAN_MIRROR (environment) names another Debian mirror than $mirror.
@@ -53,7 +53,7 @@ dir=$(realpath -m "$dir")
 
 # Build tools: "program package", from the machine's own distribution.
 tools=("g++ g++" "cmake cmake" "ninja ninja-build" "git git" "pkg-config pkg-config")
-[[ $ci == no ]] || tools+=("clang++ clang" "clang-format clang-format" "shellcheck shellcheck")
+[[ $ci == no ]] || tools+=("clang++ clang" "clang-format clang-format" "shellcheck shellcheck" "ccache ccache")
 
 # From Debian $suite, with everything these need at run time.
 packages=(

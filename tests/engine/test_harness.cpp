@@ -11,7 +11,7 @@
 #include "harness/numbers.h"
 #include "harness/pairwise.h"
 #include "harness/run_attention.h"
-#include "harness/two_dispatches.h"
+#include "two_dispatches.h"
 #include "harness/vulkan_context.h"
 #include "reference/attention_f64.h"
 

@@ -16,7 +16,7 @@ endif()
 
 if(VKATTN_SANITIZE)
   string(REPLACE ";" "," sanitizers "${VKATTN_SANITIZE}")
-  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${sanitizers})
   if(sanitizers MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
