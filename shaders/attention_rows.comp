@@ -21,6 +21,7 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
 #include "tile_rows.glsl"
+#include "tile_order.glsl"
 #include "partials.glsl"
 
 // Keys of a tested step. With large dims fewer: every step is unrolled, and drivers' compile time grows faster than its length.
@@ -152,7 +153,7 @@ void store_row(uint split) {
 void main() {
     uint part = gl_WorkGroupID.x + push.tile_base;
     uint split = part % SPLITS;
-    TilePlace tile = tile_place(part / SPLITS);
+    TilePlace tile = ordered_tile_place(part / SPLITS);
     uint row = gl_LocalInvocationIndex;
     uint kv_head = uint(tile.kv_head);
     b = tile.b;

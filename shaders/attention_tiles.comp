@@ -24,6 +24,7 @@ struct KeyRange { int lo_any, hi_any, lo_all, hi_all; };
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
 #include "tile_rows.glsl"
+#include "tile_order.glsl"
 #include "tile_walk.glsl"
 #include "partials.glsl"
 
@@ -308,7 +309,7 @@ void main() {
     ty = tid / THREADS_X;
     uint part = gl_WorkGroupID.x + push.tile_base;
     uint split = part % SPLITS;
-    TilePlace tile = tile_place(part / SPLITS);
+    TilePlace tile = ordered_tile_place(part / SPLITS);
     b = tile.b;
     h = tile.first_h;
     first_q = tile.first_q;

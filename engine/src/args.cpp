@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine_impl.h"
+#include "tile_order.h"
 
 namespace vkattn {
 namespace {
@@ -222,6 +223,38 @@ Status place_indices(ArgsImpl& args, const ArgsInfo& info, uint64_t& next_word) 
     return {};
 }
 
+// Key blocks of each block row, over all batch entries and heads that have lists of their own.
+std::vector<uint64_t> count_blocks(const ArgsImpl& args) {
+    std::vector<uint64_t> blocks(args.params.list_rows);
+    const uint64_t lists = uint64_t{args.params.list_planes} * args.params.list_rows;
+    if (args.block_mask != nullptr) {
+        const BlockMask& list = *args.block_mask;
+        for (uint64_t i = 0; i < lists; i++)
+            for (uint64_t run = list.row_offsets[i]; run < list.row_offsets[i + 1]; run++)
+                blocks[i % blocks.size()] += list.runs[run].n_blocks;
+    } else {
+        const PaddedBlocks& list = *args.padded_blocks;
+        for (const std::vector<int32_t>* counts : {&list.num_blocks, &list.full_num_blocks})
+            for (size_t i = 0; i < counts->size(); i++)
+                blocks[i % blocks.size()] += static_cast<uint64_t>(std::clamp((*counts)[i], 0, list.columns));
+    }
+    return blocks;
+}
+
+// Behind the lists, where it is of use and there is room.
+void place_tile_order(ArgsImpl& args, uint64_t& next_word) {
+    AttentionParams& params = args.params;
+    const bool merged = args.plan->merge_pipeline != VK_NULL_HANDLE;  // merge_splits knows no order
+    if (merged || params.q_tiles < 2 || (args.block_mask == nullptr && args.padded_blocks == nullptr)) return;
+    if ((next_word + params.q_tiles) * 4 > args.plan->tables_capacity_bytes) return;
+    args.tile_order = order_tiles(
+        count_blocks(args), params.list_block_q / static_cast<uint32_t>(args.plan->report.tile_q), params.q_tiles);
+    if (args.tile_order.empty()) return;
+    params.flags |= PARAMS_TILE_ORDER;
+    params.tile_order_words = static_cast<uint32_t>(next_word);
+    next_word += params.q_tiles;
+}
+
 }  // namespace
 
 Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const ArgsInfo& info) {
@@ -337,6 +370,7 @@ Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const A
                                   ? place_runs(*args, info, mask_values, next_word)
                                   : place_indices(*args, info, next_word);
         if (!status.ok()) return status;
+        place_tile_order(*args, next_word);
     }
     args->tables_bytes = next_word * 4;
     if (args->tables_bytes > plan->tables_capacity_bytes || next_word > 0xffffffffull)
@@ -392,6 +426,9 @@ void Args::write_tables(std::span<uint8_t> bytes) const {
             std::memcpy(bytes.data() + uint64_t{args.params.list_runs_words} * 4, list.runs.data(),
                         list.runs.size() * sizeof(BlockRun));
     }
+    if (!args.tile_order.empty())
+        std::memcpy(bytes.data() + uint64_t{args.params.tile_order_words} * 4, args.tile_order.data(),
+                    args.tile_order.size() * 4);
 }
 
 }  // namespace vkattn

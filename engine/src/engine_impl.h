@@ -119,6 +119,7 @@ class ArgsImpl {
     std::shared_ptr<const BlockMask> block_mask;
     std::shared_ptr<const PaddedBlocks> padded_blocks;
     ListLayout list_layout;
+    std::vector<uint32_t> tile_order;  // empty: the rows' own
     uint64_t tables_bytes = 0;
     std::array<uint64_t, 4> span_elems{};  // q, k, v, o: elements from the first to the last one touched
     std::array<Strides, 4> strides{};      // q, k, v, o as the attention kernel reads them

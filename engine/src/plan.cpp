@@ -46,8 +46,9 @@ bool depends_on(const Tree& tree, Op index) {
     return std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& node) { return node.op == index; });
 }
 
-// Room for all tables and lists: as the problem says, else from captured tables, bounds and the block grid.
-Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const Tree& score_mod, Schedule schedule) {
+// Room for all tables and lists: as the problem says, else from captured tables, bounds, the block grid and the tiles' order.
+Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const Tree& score_mod,
+                                 const Choice& choice) {
     if (problem.max_tables_bytes != 0) return problem.max_tables_bytes;
     uint64_t bytes = 0;
     for (const Tree* tree : {&mask, &score_mod}) {
@@ -68,21 +69,23 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
             bytes += table_bytes(table.type, count);
         }
     }
-    if (schedule == Schedule::list) {
+    if (choice.schedule == Schedule::list) {
         const Shape& s = problem.max_shape;
         const uint64_t rows = (static_cast<uint64_t>(s.q_len) + static_cast<uint64_t>(problem.block_q) - 1) /
                               static_cast<uint64_t>(problem.block_q);
         const uint64_t columns = (static_cast<uint64_t>(s.kv_len) + static_cast<uint64_t>(problem.block_kv) - 1) /
                                  static_cast<uint64_t>(problem.block_kv);
+        const uint64_t head_rows = choice.tile_rows / choice.heads_per_tile;
+        const uint64_t q_tiles = (static_cast<uint64_t>(s.q_len) + head_rows - 1) / head_rows;
         const uint64_t lists = static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.q_heads);
         if (problem.list_encoding == ListEncoding::indices) {
             const uint64_t planes = (depends_on(mask, Op::b) ? static_cast<uint64_t>(s.batch) : 1) *
                                     (depends_on(mask, Op::h) ? static_cast<uint64_t>(s.q_heads) : 1);
-            return bytes + 2 * planes * rows * (1 + columns) * sizeof(int32_t);
+            return bytes + (2 * planes * rows * (1 + columns) + q_tiles) * sizeof(int32_t);
         }
         // 64 runs a row on average: masks in use need one to four, and a list that needs more says so (max_tables_bytes).
         bytes = (bytes + (rows * lists + 1) * 4 + 7) / 8 * 8;  // runs are pairs of words, aligned as such
-        bytes += rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun);
+        bytes += rows * lists * std::min<uint64_t>(columns, 64) * sizeof(BlockRun) + q_tiles * 4;
     }
     return bytes;
 }
@@ -267,7 +270,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (problem.build_lists && problem.schedule != Schedule::list)
         return error(Code::invalid_argument, "Problem::build_lists needs the list schedule, this plan was asked for " +
                                                  std::string(to_string(problem.schedule)));
-    auto capacity = tables_capacity(problem, *plan->mask, *plan->score_mod, choice->schedule);
+    auto capacity = tables_capacity(problem, *plan->mask, *plan->score_mod, *choice);
     if (!capacity) return capacity.status();
     plan->tables_capacity_bytes = *capacity;
     plan->variant = variant_of();

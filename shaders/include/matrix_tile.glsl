@@ -16,6 +16,8 @@
 #include "output_store.glsl"
 #include "online_softmax.glsl"
 #include "block_walk.glsl"
+#include "tile_rows.glsl"
+#include "tile_order.glsl"
 #include "tile_walk.glsl"
 #include "matrix_types.glsl"
 

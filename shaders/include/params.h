@@ -83,7 +83,7 @@ struct AttentionParams {
     params_uint list_block_q;             // rows of a block; a multiple of the tile's
     params_uint list_block_kv;
     params_uint list_planes;              // (b, h) that have lists of their own
-    params_uint reserved;                 // the size stays a multiple of uvec2's
+    params_uint tile_order_words;         // PARAMS_TILE_ORDER: q_tiles numbers of tiles, heavy ones first
 
     TableInfo tables_info[PARAMS_MAX_TABLES];
     params_uint slots[PARAMS_MAX_SLOTS];      // bits of the mask's, then the score mod's slots
@@ -103,6 +103,7 @@ struct AttentionPush {
 
 VKATTN_PARAMS_CONST PARAMS_WRITE_LSE = 1u;
 VKATTN_PARAMS_CONST PARAMS_LIST_ALL_PARTIAL = 2u;   // lists built for other scalar values: full blocks are tested too
+VKATTN_PARAMS_CONST PARAMS_TILE_ORDER = 4u;         // tile_order_words holds
 
 #ifdef __cplusplus
 static_assert(sizeof(AttentionParams) <= 4096, "AttentionParams is written by vkCmdUpdateBuffer and must stay small");

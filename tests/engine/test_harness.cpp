@@ -11,9 +11,9 @@
 #include "harness/numbers.h"
 #include "harness/pairwise.h"
 #include "harness/run_attention.h"
-#include "two_dispatches.h"
 #include "harness/vulkan_context.h"
 #include "reference/attention_f64.h"
+#include "two_dispatches.h"
 
 using namespace vkattn_tests;
 using vkattn::ElementType;
