@@ -31,36 +31,35 @@ class Recorder {
         const uint64_t end = tiles * (slice.index + 1) / slice.count;
         if (begin == end) return;
 
-        begin_label(plan_.variant.module.kernel.c_str());
         write_params();
         if (plan_.widen_pipeline != VK_NULL_HANDLE && params.kv_len > 0)
             widen(first_head(begin / params.q_tiles), first_head((end - 1) / params.q_tiles));
-        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.pipeline);
+        begin_kernel(plan_.variant.module.kernel.c_str(), plan_.pipeline);
         const uint64_t step = workgroups_per_dispatch(plan_, params.kv_len);
         for_each_window(begin, end, [&](const Window& window, uint64_t first, uint64_t last) {
             dispatch_range(window, first * plan_.parts, last * plan_.parts, step, 1);
         });
+        end_kernel();
         if (plan_.merge_pipeline != VK_NULL_HANDLE) merge(begin, end);
-        end_label();
     }
 
     void record_lists() {
         const AttentionParams& params = args_.params;
         const uint64_t rows = uint64_t{params.list_planes} * params.list_rows;
         if (rows == 0) return;
-        begin_label("block lists");
         write_params();
         if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.set, {});
-        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.classify_pipeline);
+        begin_kernel("classify_blocks", plan_.classify_pipeline);
         dispatch_range({}, 0, rows * params.list_columns, blocks_per_dispatch(plan_), 1);
+        end_kernel();
         barrier(barrier_classified, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
         dispatched_ = false;
-        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.compact_pipeline);
+        begin_kernel("compact_blocks", plan_.compact_pipeline);
         dispatch_range({}, 0, rows, uint64_t{plan_.engine->capabilities.max_workgroups} * plan_.compact_rows,
                        plan_.compact_rows);
+        end_kernel();
         // What follows needs no barrier of its own: record() begins with two, and they wait for these writes, too.
-        end_label();
     }
 
   private:
@@ -106,11 +105,12 @@ class Recorder {
             return head / q_heads * static_cast<uint64_t>(params.kv_heads) +
                    head % q_heads / static_cast<uint64_t>(params.group);
         };
-        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.widen_pipeline);
+        begin_kernel("widen", plan_.widen_pipeline);
         if (plan_.problem.addressing == Addressing::binding) bind_set(binding_.widen_set, {});
         const uint64_t kv_len = static_cast<uint64_t>(params.kv_len);
         dispatch_range({}, kv_head(first) * kv_len, (kv_head(last) + 1) * kv_len, widen_rows_per_dispatch(plan_),
                        plan_.widen_rows);
+        end_kernel();
         barrier(barrier_widened, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
         dispatched_ = false;  // barrier_widened orders the next one
@@ -127,11 +127,12 @@ class Recorder {
         barrier(barrier_partials, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
         dispatched_ = false;  // barrier_partials orders the next one
-        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, plan_.merge_pipeline);
+        begin_kernel("merge_splits", plan_.merge_pipeline);
         const uint64_t items = merge_items_of_tile(plan_), step = merge_items_per_dispatch(plan_);
         for_each_window(begin, end, [&](const Window& window, uint64_t first, uint64_t last) {
             dispatch_range(window, first * items, last * items, step, plan_.merge_items);
         });
+        end_kernel();
     }
 
     // Calls visit(window, first tile, end of tiles) for the windows of the tiles [begin, end), their descriptors bound.
@@ -243,17 +244,24 @@ class Recorder {
         return window;
     }
 
-    void begin_label(const char* name) {
-        if (!plan_.engine->capabilities.features.debug_utils || f_.vkCmdBeginDebugUtilsLabelEXT == nullptr) return;
-        VkDebugUtilsLabelEXT label{};
-        label.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT;
-        label.pLabelName = name;
-        f_.vkCmdBeginDebugUtilsLabelEXT(cmd_, &label);
+    bool has_labels() const {
+        return plan_.engine->capabilities.features.debug_utils && f_.vkCmdBeginDebugUtilsLabelEXT != nullptr &&
+               f_.vkCmdEndDebugUtilsLabelEXT != nullptr;
     }
 
-    void end_label() {
-        if (!plan_.engine->capabilities.features.debug_utils || f_.vkCmdEndDebugUtilsLabelEXT == nullptr) return;
-        f_.vkCmdEndDebugUtilsLabelEXT(cmd_);
+    // Binds a pipeline; its dispatches, up to end_kernel(), stand under the kernel's name in captures and profiles.
+    void begin_kernel(const char* name, VkPipeline pipeline) {
+        if (has_labels()) {
+            VkDebugUtilsLabelEXT label{};
+            label.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT;
+            label.pLabelName = name;
+            f_.vkCmdBeginDebugUtilsLabelEXT(cmd_, &label);
+        }
+        f_.vkCmdBindPipeline(cmd_, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    }
+
+    void end_kernel() {
+        if (has_labels()) f_.vkCmdEndDebugUtilsLabelEXT(cmd_);
     }
 
   public:
