@@ -2,9 +2,9 @@
 #extension GL_GOOGLE_include_directive : require
 // attention_decode: scaled dot product attention of few query rows a key head: decoding, speculative trees.
 //
-//   walk the split's share of the keys that the tile's rows visit; per step of SHARERS keys
+//   walk the split's share of the keys that the tile's rows visit; per step of STEP_KEYS keys
 //     products of this invocation's own elements, all rows with all keys of the step; a transposing sum over the sharers
-//       leaves each of them the scores of one key; score mod, mask
+//       leaves each of them the scores of one key (of key own % STEP_KEYS); score mod, mask
 //     row maxima over the sharers, weights, rescale; acc += weight . value, each its own elements
 //   acc, row_max and row_sum go to the workspace; a tile with NaN or infinity in a row is done again, exactly
 //
@@ -12,8 +12,10 @@
 // merge_splits makes o and lse.
 // Rows are HEADS_PER_TILE heads (any number, of one key head) x HEAD_ROWS queries, so that a key is read once for all of them.
 // SHARERS (THREADS_X, a power of two, at most the subgroup size) invocations are a team that shares keys; a workgroup has TEAMS of
-// them, each a split of its own. Grid: x = flat tile * ceil(SPLITS / TEAMS) + split / TEAMS.
-// Shared memory: none. Barriers: none. Registers an invocation: about TILE_ROWS * (2 max(D, Dv) / SHARERS + SHARERS).
+// them, each a split of its own. STEP_KEYS is a power of two, at most SHARERS: compilers issue all loads of a step at once, and what
+// they load takes registers. Grid: x = flat tile * ceil(SPLITS / TEAMS) + split / TEAMS.
+// Shared memory: none. Barriers: none. Registers an invocation: about
+// TILE_ROWS * ((D + Dv) / SHARERS + STEP_KEYS) + STEP_KEYS * max(D, Dv) / SHARERS.
 // All loops that index private arrays are unrolled: about 2 TILE_ROWS * (D + Dv) multiply-adds.
 #ifndef SUBGROUP_REDUCE
 #define SUBGROUP_REDUCE 1
@@ -40,44 +42,48 @@ TilePlace tile;
 int row_h[TILE_ROWS], row_q[TILE_ROWS];
 MaskRow mask_values[TILE_ROWS];
 RowPlace k_first, v_first;                  // key 0 of the head
-RowStep k_steps[SHARERS], v_steps[SHARERS]; // key i of a step from its first; stays on the last key where kv_len is short
+RowStep k_steps[STEP_KEYS], v_steps[STEP_KEYS]; // key i of a step from its first; stays on the last key where kv_len is short
 vec4 query[TILE_ROWS][k_parts];             // this invocation's elements
 vec4 acc[TILE_ROWS][v_parts];
 SoftmaxState state[TILE_ROWS];              // row_sum: of this invocation's keys until the end
 int walk_head;                              // lists by head are walked head by head; -1: one walk for all rows
 
+// Every STEP_KEYS sharers hold the scores of all keys of a step.
 float team_max(float x) {
-    [[unroll]] for (uint n = 1u; n < SHARERS; n *= 2u) x = max(x, subgroupShuffleXor(x, n));
+    [[unroll]] for (uint n = 1u; n < STEP_KEYS; n *= 2u) x = max(x, subgroupShuffleXor(x, n));
     return x;
 }
-float team_sum(float x) {
-    [[unroll]] for (uint n = 1u; n < SHARERS; n *= 2u) x += subgroupShuffleXor(x, n);
+// Over neighbours, `sharers` of them.
+float sum_over(float x, uint sharers) {
+    [[unroll]] for (uint n = 1u; n < sharers; n *= 2u) x += subgroupShuffleXor(x, n);
     return x;
 }
-// Sum over the sharers of x[own]. Halves what is left of x five times at most; as 1 << 5 sharers are the most.
-float transposing_sum(float x[SHARERS]) {
+float team_sum(float x) { return sum_over(x, SHARERS); }
+// Sum over the sharers of x[own % STEP_KEYS]. Halves what is left of x five times at most, as 1 << 5 sharers are the most.
+float transposing_sum(float x[STEP_KEYS]) {
     [[unroll]] for (uint stage = 0u; stage < 5u; stage++) {
-        uint n = SHARERS >> (stage + 1u);
+        uint n = STEP_KEYS >> (stage + 1u);
         bool upper = (own & n) != 0u;
-        [[unroll]] for (uint c = 0u; c < SHARERS / 2u; c++) {
-            if (c < n) x[c] = mix(x[c], x[(c + n) % SHARERS], upper) + subgroupShuffleXor(mix(x[(c + n) % SHARERS], x[c], upper), n);
+        [[unroll]] for (uint c = 0u; c < STEP_KEYS / 2u; c++) {
+            if (c < n) x[c] = mix(x[c], x[(c + n) % STEP_KEYS], upper) + subgroupShuffleXor(mix(x[(c + n) % STEP_KEYS], x[c], upper), n);
         }
     }
+    [[unroll]] for (uint n = STEP_KEYS; n < SHARERS; n *= 2u) x[0] += subgroupShuffleXor(x[0], n);
     return x[0];
 }
 
 bool is_walked(uint r) { return walk_head < 0 || row_h[r] == walk_head; }
 
-// Keys [kv, kv + SHARERS). Moved back to end at kv_len, since drivers may run a last time with no invocation active and load all
+// Keys [kv, kv + STEP_KEYS). Moved back to end at kv_len, since drivers may run a last time with no invocation active and load all
 // the same; keys outside [kv, end) are excluded. Every step is tested: that is one evaluation a row for all keys of the step, and
 // one loop compiles in half the time of two.
 void attend(int kv, int end, bool full) {
-    int first = max(min(kv, params.kv_len - int(SHARERS)), 0);
+    int first = max(min(kv, params.kv_len - int(STEP_KEYS)), 0);
     RowPlace k_step_first = row_add(k_first, k_step(uint(first)));
     RowPlace v_step_first = row_add(v_first, v_step(uint(first)));
 
-    float products[TILE_ROWS][SHARERS];
-    [[unroll]] for (uint c = 0u; c < SHARERS; c++) {
+    float products[TILE_ROWS][STEP_KEYS];
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
         RowPlace key_row = row_add(k_step_first, k_steps[c]);
         [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) products[r][c] = 0.0;
         [[unroll]] for (uint part = 0u; part < k_parts; part++) {
@@ -88,8 +94,9 @@ void attend(int kv, int end, bool full) {
         }
     }
 
-    int key = min(first + int(own), params.kv_len - 1);
-    bool inside = first + int(own) >= kv && first + int(own) < end;
+    int key_of_step = first + int(own % STEP_KEYS);
+    int key = min(key_of_step, params.kv_len - 1);
+    bool inside = key_of_step >= kv && key_of_step < end;
     float weights[TILE_ROWS];
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
         float score = transposing_sum(products[r]) * (params.scale * SCALE_FACTOR);     // exact products: see attention_rows
@@ -106,7 +113,7 @@ void attend(int kv, int end, bool full) {
     }
 
     uint team_first = gl_SubgroupInvocationID - own;
-    [[unroll]] for (uint c = 0u; c < SHARERS; c++) {
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
         RowPlace value_row = row_add(v_step_first, v_steps[c]);
         float key_weights[TILE_ROWS];
         [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) key_weights[r] = subgroupShuffle(weights[r], team_first + c);
@@ -163,7 +170,7 @@ BlockWalk start_walk(uint head) {
     KeyRange joined = key_range_none();
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++)
         joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_values[r], tile.b, row_h[r], row_q[r])));
-    return walk_interval(joined, int(SHARERS));
+    return walk_interval(joined, int(STEP_KEYS));
 }
 
 void run_pass(uint split, uint pass) {
@@ -176,13 +183,13 @@ void run_pass(uint split, uint pass) {
     uint walks = by_head ? uint(min(int(HEADS_PER_TILE), (tile.kv_head + 1) * params.group - tile.first_h)) : 1u;
     [[dont_unroll]] for (uint head = 0u; head < walks; head++) {
         walk_head = by_head ? tile.first_h + int(head) : -1;
-        BlockWalk walk = walk_share(start_walk(head), split, SHARERS);
+        BlockWalk walk = walk_share(start_walk(head), split, STEP_KEYS);
         uint passed = 0u;
         [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
             KeyRun run = walk_run(walk, i, passed);
             int kv = run.begin;
             if (pass == PASS_FAST) {
-                [[dont_unroll]] for (; kv < run.end; kv += int(SHARERS)) attend(kv, run.end, run.full);
+                [[dont_unroll]] for (; kv < run.end; kv += int(STEP_KEYS)) attend(kv, run.end, run.full);
             } else {
                 [[dont_unroll]] for (; kv < run.end; kv++) attend_exactly(kv, run.full, pass);
             }
@@ -203,7 +210,8 @@ bool tile_is_finite() {
 
 void store_rows(uint split) {
     [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
-        float row_sum = team_sum(state[r].row_sum);
+        // Of the fast pass every STEP_KEYS sharers hold all keys; of the exact pass the first holds all.
+        float row_sum = sum_over(state[r].row_sum, STEP_KEYS);
         if (tile_row_exists(tile, r)) {
             RowPlace place = partial_place(tile.b, row_h[r], row_q[r], split);
             [[unroll]] for (uint part = 0u; part < v_parts; part++) {
@@ -231,7 +239,7 @@ void main() {
     tile = tile_place(flat_tile);
     k_first = k_head(uint(tile.b), uint(tile.kv_head));
     v_first = v_head(uint(tile.b), uint(tile.kv_head));
-    [[unroll]] for (uint c = 0u; c < SHARERS; c++) {
+    [[unroll]] for (uint c = 0u; c < STEP_KEYS; c++) {
         uint key = uint(max(min(int(c), params.kv_len - 1), 0));
         k_steps[c] = k_step(key);
         v_steps[c] = v_step(key);

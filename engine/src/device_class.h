@@ -1,4 +1,4 @@
-// What kinds of devices need of the tiles kernel: data. Which row a device takes follows from what it reports.
+// What kinds of devices need of the scalar kernels: data. Which row a device takes follows from what it reports.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ struct DeviceClass {
     // invocations of a subgroup share a register file, the least leaves each the most.
     uint32_t subgroup_size;
     std::array<MicroTile, 3> micro_tiles;  // ascending
-    int32_t decode_dims;                   // `automatic` takes the decode skeleton up to these D and Dv
-    std::string_view ledger;               // docs/tuning.md
+    uint32_t decode_elements;  // `automatic` takes the decode skeleton up to so many elements of a key an invocation
+    std::string_view ledger;   // docs/tuning.md
 };
 
 // The first row that fits; the last fits everything.

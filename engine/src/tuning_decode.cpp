@@ -18,6 +18,27 @@ int64_t rows_per_key(const Problem& problem) {
 
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
+// How a GPU shares a key: `sharers` invocations of a workgroup's, each with 4, 8, 12 .. elements of it.
+struct Sharing {
+    uint32_t workgroup_size, subgroup_size;  // subgroup_size: required; 0: the driver chooses
+    uint32_t sharers, elements;
+};
+
+// Four elements an invocation, as far as subgroups reach, and the kernel's sums over the sharers do (ledger T5).
+Sharing share_keys(const Capabilities& capabilities, const Problem& problem) {
+    constexpr uint32_t workgroup = 128, least_sharers = 4, most_sharers = 32, unit = 4;
+    const auto dims = static_cast<uint32_t>(std::max(problem.head_dim, problem.value_dim));
+    Sharing sharing{};
+    sharing.workgroup_size =
+        std::max(std::min(workgroup, std::bit_floor(capabilities.max_invocations)), capabilities.subgroup_size);
+    sharing.subgroup_size =
+        required_subgroup_size(device_class_of(capabilities.device), capabilities, sharing.workgroup_size);
+    const uint32_t lanes = sharing.subgroup_size != 0 ? sharing.subgroup_size : capabilities.subgroup_size;
+    sharing.sharers = std::min({std::max(std::bit_floor(dims / unit), least_sharers), lanes, most_sharers});
+    sharing.elements = ceil_div(dims, unit * sharing.sharers) * unit;
+    return sharing;
+}
+
 }  // namespace
 
 std::string decode_obstacle(const Capabilities& capabilities) {
@@ -32,8 +53,8 @@ std::string decode_obstacle(const Capabilities& capabilities) {
 
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
     // Ledger T5: with more rows a key the rows skeleton fills its vectors and is as fast. Through descriptors a software device
-    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold, and dims with which
-    // the vendor's compiler does not spill (ledger T2); beyond those, tiles whose keys are split.
+    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold, and as many elements
+    // an invocation as the vendor's compiler keeps in registers; beyond those, tiles whose keys are split.
     constexpr int64_t software_rows = 16, gpu_rows = 8;
     if (problem.path != Path::automatic && problem.path != Path::scalar) return false;
     if (problem.widen == Widen::on || !decode_obstacle(capabilities).empty()) return false;
@@ -41,7 +62,7 @@ bool prefers_decode(const Capabilities& capabilities, const Problem& problem, co
     if (capabilities.software)
         return choice.addressing == Addressing::address && rows_per_key(problem) <= software_rows;
     return rows_per_key(problem) <= gpu_rows &&
-           std::max(problem.head_dim, problem.value_dim) <= device_class_of(capabilities.device).decode_dims;
+           share_keys(capabilities, problem).elements <= device_class_of(capabilities.device).decode_elements;
 }
 
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
@@ -52,15 +73,17 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     uint32_t rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
     if (capabilities.software) {
         choice.threads_x = choice.workgroup_size = std::min(capabilities.subgroup_size, 32u);
+        choice.step_keys = choice.threads_x;
     } else {
-        // Eight invocations, so that any required subgroup size will do, and about 48 registers each for q, acc and products.
-        constexpr uint32_t sharers = 8, registers = 48;
-        choice.threads_x = std::min(capabilities.subgroup_size, sharers);
-        choice.workgroup_size =
-            std::max(std::min(128u, std::bit_floor(capabilities.max_invocations)), capabilities.subgroup_size);
-        choice.subgroup_size =
-            required_subgroup_size(device_class_of(capabilities.device), capabilities, choice.workgroup_size);
-        rows = std::clamp(registers / (static_cast<uint32_t>(dims) / sharers + sharers), 1u, 4u);
+        // Registers an invocation: 2 elements a row for q and acc; an element a key that is loaded.
+        constexpr uint32_t row_registers = 32, key_registers = 32;
+        const Sharing sharing = share_keys(capabilities, problem);
+        choice.threads_x = sharing.sharers;
+        choice.workgroup_size = sharing.workgroup_size;
+        choice.subgroup_size = sharing.subgroup_size;
+        rows = std::clamp(row_registers / (2 * sharing.elements), 1u, 4u);
+        choice.step_keys =
+            std::min(std::bit_floor(std::clamp(key_registers / sharing.elements, 2u, 4u)), sharing.sharers);
     }
     const auto q_len = static_cast<uint32_t>(std::max(s.q_len, 1));
     const auto group = static_cast<uint32_t>(s.q_heads / s.kv_heads);
@@ -73,7 +96,6 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     const uint32_t heads = std::max(rows / head_rows, 1u);
     choice.heads_per_tile = ceil_div(group, ceil_div(group, heads));
     choice.tile_rows = head_rows * choice.heads_per_tile;
-    choice.step_keys = choice.threads_x;
     choice.subgroup_reduce = true;
     choice.gflops_estimate = !capabilities.software ? 500.0 : capabilities.subgroup_size > 4 ? 40.0 : 0.3;
 }

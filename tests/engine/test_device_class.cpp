@@ -49,9 +49,9 @@ Capabilities capabilities_of(const Device& device) {
     return c;
 }
 
-vkattn::Problem problem_of_dim(int32_t dim) {
+vkattn::Problem problem_of_dim(int32_t dim, int32_t q_len = 70) {
     vkattn::Problem problem;
-    problem.max_shape = {1, 4, 2, 70, 130};
+    problem.max_shape = {1, 4, 2, q_len, 130};
     problem.head_dim = problem.value_dim = dim;
     return problem;
 }
@@ -95,12 +95,50 @@ TEST_CASE("plan choices: subgroup sizes and micro tiles of each class of devices
     }
 }
 
+TEST_CASE("plan choices: how invocations of each class of devices share keys when they decode") {
+    struct Expected {
+        Device device;
+        int32_t dim;
+        uint32_t subgroup_size, sharers, step_keys, tile_rows;  // tile_rows 0: tiles, whose keys are split
+    };
+    for (const Expected& e : {
+             Expected{navi31, 24, 0, 4, 4, 2},
+             Expected{navi31, 64, 0, 16, 4, 4},
+             Expected{navi31, 80, 0, 16, 4, 2},
+             Expected{navi31, 128, 0, 32, 4, 4},
+             Expected{navi31, 256, 0, 32, 4, 2},
+             Expected{ampere, 512, 0, 32, 2, 1},
+             Expected{m1, 576, 0, 32, 2, 1},
+             Expected{dg2, 64, 8, 8, 4, 2},
+             Expected{dg2, 128, 8, 8, 2, 1},
+             Expected{dg2, 129, 8, 8, 0, 0},
+             Expected{bmg, 128, 16, 16, 4, 2},
+             Expected{bmg, 256, 16, 16, 2, 1},
+             Expected{bmg, 257, 16, 16, 0, 0},
+             Expected{adreno, 512, 64, 32, 2, 1},
+             Expected{mali, 128, 0, 16, 4, 2},
+             Expected{mali, 512, 0, 16, 0, 0},
+         }) {
+        INFO(std::string(e.device.name) << ", dim " << e.dim);
+        vkattn::Problem problem = problem_of_dim(e.dim, 1);
+        problem.max_shape.q_heads = 8;  // four rows a key
+        auto choice = vkattn::choose(capabilities_of(e.device), problem, {});
+        REQUIRE_MESSAGE(choice.ok(), choice.status().message);
+        CHECK(choice->subgroup_size == e.subgroup_size);
+        CHECK(choice->skeleton == (e.tile_rows == 0 ? Skeleton::tiles : Skeleton::decode));
+        if (e.tile_rows == 0) continue;
+        CHECK(choice->threads_x == e.sharers);
+        CHECK(choice->step_keys == e.step_keys);
+        CHECK(choice->tile_rows == e.tile_rows);
+    }
+}
+
 TEST_CASE("plan choices: whatever the subgroup sizes and limits are, what a pipeline requires is offered") {
-    uint32_t reduced = 0, required = 0;
+    uint32_t reduced = 0, required = 0, decoding = 0;
     for (const Device& device : {navi31, ampere, dg2, bmg, adreno, m1, mali, narrow, wide})
         for (uint32_t invocations : {32u, 64u, 128u, 256u, 1024u, 1000u})
             for (uint32_t workgroup_subgroups : {1u, 4u, 64u})
-                for (int features = 0; features < 8; features++)
+                for (int features = 0; features < 16; features++)
                     for (int32_t dim : {1, 40, 64, 65, 80, 128, 129, 192, 193, 256, 257, 512, 576}) {
                         INFO(std::string(device.name) << ", dim " << dim << ", " << invocations << " invocations, "
                                                       << workgroup_subgroups << " subgroups, features " << features);
@@ -114,11 +152,20 @@ TEST_CASE("plan choices: whatever the subgroup sizes and limits are, what a pipe
                             c.features.required_subgroup_size = false;
                             c.min_subgroup_size = c.max_subgroup_size = c.max_workgroup_subgroups = 0;
                         }
-                        auto choice = vkattn::choose(c, problem_of_dim(dim), {});
+                        auto choice = vkattn::choose(c, problem_of_dim(dim, (features & 8) != 0 ? 1 : 70), {});
                         REQUIRE_MESSAGE(choice.ok(), choice.status().message);
                         const uint32_t size = choice->subgroup_size;
                         CHECK(choice->workgroup_size <= invocations);
-                        CHECK(choice->tile_rows % 4 == 0);
+                        if (choice->skeleton == Skeleton::decode) {  // sums over the sharers halve; steps divide them
+                            CHECK(std::has_single_bit(choice->threads_x));
+                            CHECK(choice->threads_x <= 32);
+                            CHECK(std::has_single_bit(choice->step_keys));
+                            CHECK(choice->step_keys <= choice->threads_x);
+                            CHECK(choice->workgroup_size % choice->threads_x == 0);
+                            decoding++;
+                        } else {
+                            CHECK(choice->tile_rows % 4 == 0);
+                        }
                         if (choice->subgroup_reduce) {  // full subgroups, each made of whole rows of threads
                             const uint32_t subgroup = size != 0 ? size : c.subgroup_size;
                             CHECK(c.features.scalar_subgroup);
@@ -138,6 +185,7 @@ TEST_CASE("plan choices: whatever the subgroup sizes and limits are, what a pipe
                     }
     CHECK(reduced > 0);
     CHECK(required > 0);
+    CHECK(decoding > 0);
 }
 
 TEST_CASE("a required subgroup size reaches the pipeline and leaves the bits as they are") {
