@@ -1,11 +1,12 @@
-// The ladder is data (`ladder`), the cases are a product: input sets x addressing x lengths, the same on every rung. Inputs are
-// multiples of 1/64 below 2, which every element type holds exactly, so that they need no rounding here.
+// The ladder is data (`ladder`), the cases are a product: input sets x addressing x lengths. Inputs are multiples of 1/64 below 2,
+// which every element type holds exactly, so that they need no rounding here.
 #include "vkattn/self_test.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "engine_impl.h"
@@ -19,7 +20,9 @@ namespace vkattn {
 namespace {
 
 constexpr int32_t q_lengths[] = {1, 7, 16, 33}, kv_lengths[] = {1, 16, 40, 70};
-// Times the tolerance of docs/design.md: the worst of few rows is luck, while a wrong driver is off by orders of magnitude.
+// Times what the tolerance of docs/design.md allows for f32 arithmetic (not for rounding o). That rests on a CPU's loop, whose exp and
+// division are right to a unit in the last place; Vulkan lets exp2(x) be off by 3 + 2 |x| units and a division by 2.5, so a sound
+// driver may use up several times as much, and must not be demoted. A key of 70 that is left out moves a row by about a hundredth.
 constexpr double slack = 8.0;
 constexpr Shape largest{1, 4, 2, 33, 70};
 
@@ -151,10 +154,16 @@ struct Case {
     uint64_t o_offset = 0, o_bytes = 0, tables_offset = 0;
 };
 
+std::string scientific(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2e", value);
+    return text;
+}
+
 std::string name_of(const Case& c, const InputSet& set) {
     return std::string(set.name) + ", " + std::string(to_string(set.type)) + ", D " + std::to_string(set.dim) + ", " +
-           std::to_string(c.shape.q_len) + " x " + std::to_string(c.shape.kv_len) + ", by " +
-           c.plan.report().addressing;
+           std::to_string(c.shape.q_len) + " x " + std::to_string(c.shape.kv_len) + ", " + c.plan.report().skeleton +
+           " by " + c.plan.report().addressing;
 }
 
 }  // namespace
@@ -182,45 +191,51 @@ struct SelfTest::Impl {
 };
 
 Status SelfTest::Impl::plan_rung(size_t rung) {
+    // Decoding takes a kernel of its own where there are shuffles.
+    const bool decodes = rungs[rung].path == Path::scalar && rungs[rung].features.scalar_subgroup;
     for (size_t s = 0; s < sets.size(); s++)
-        for (Addressing addressing : {Addressing::binding, Addressing::address}) {
-            if (addressing == Addressing::address && !rungs[rung].features.buffer_device_address) continue;
-            InputSet& set = sets[s];
-            Problem problem;
-            problem.max_shape = largest;
-            problem.head_dim = set.dim;
-            problem.q_type = problem.k_type = problem.v_type = problem.o_type = set.type;
-            problem.mask = set.mask;
-            problem.score_mod = set.score_mod;
-            problem.addressing = addressing;
-            problem.tables = {{"ids", {largest.kv_len}}};
-            problem.path = rungs[rung].path;
-            auto plan = engines[rung]->plan(problem);
-            // Matrix units take what they take: f32 is none of it.
-            if (!plan && plan.status().code == Code::unsupported && problem.path != Path::scalar) {
-                rungs[rung].why_not = plan.status().message;
-                continue;
-            }
-            if (!plan) return plan.status();
-            work_bytes = std::max(work_bytes, plan->workspace_bytes());
-            for (int32_t q_len : q_lengths)
-                for (int32_t kv_len : kv_lengths) {
-                    Shape shape = largest;
-                    shape.q_len = q_len;
-                    shape.kv_len = kv_len;
-                    ArgsInfo info;
-                    info.shape = shape;
-                    info.bindings = set.bindings;
-                    auto args = plan->make_args(info);
-                    if (!args) return args.status();
-                    Case c{rung, s, shape, *plan, *args, {}};
-                    c.o_bytes = static_cast<uint64_t>(shape.q_heads) * static_cast<uint64_t>(q_len) *
-                                static_cast<uint64_t>(set.dim) * element_bytes(set.type);
-                    c.o_offset = reserve(c.o_bytes);
-                    c.tables_offset = reserve(std::max(args->tables_bytes(), plan->report().tables_bytes));
-                    cases.push_back(std::move(c));
+        for (int32_t most_queries : {largest.q_len, 1})
+            for (Addressing addressing : {Addressing::binding, Addressing::address}) {
+                if (addressing == Addressing::address && !rungs[rung].features.buffer_device_address) continue;
+                if (most_queries == 1 && !decodes) continue;
+                InputSet& set = sets[s];
+                Problem problem;
+                problem.max_shape = largest;
+                problem.max_shape.q_len = most_queries;
+                problem.head_dim = set.dim;
+                problem.q_type = problem.k_type = problem.v_type = problem.o_type = set.type;
+                problem.mask = set.mask;
+                problem.score_mod = set.score_mod;
+                problem.addressing = addressing;
+                problem.tables = {{"ids", {largest.kv_len}}};
+                problem.path = rungs[rung].path;
+                auto plan = engines[rung]->plan(problem);
+                // Matrix units take what they take: f32 is none of it.
+                if (!plan && plan.status().code == Code::unsupported && problem.path != Path::scalar) {
+                    rungs[rung].why_not = plan.status().message;
+                    continue;
                 }
-        }
+                if (!plan) return plan.status();
+                work_bytes = std::max(work_bytes, plan->workspace_bytes());
+                for (int32_t q_len : q_lengths)
+                    for (int32_t kv_len : kv_lengths) {
+                        if (q_len > most_queries) continue;
+                        Shape shape = largest;
+                        shape.q_len = q_len;
+                        shape.kv_len = kv_len;
+                        ArgsInfo info;
+                        info.shape = shape;
+                        info.bindings = set.bindings;
+                        auto args = plan->make_args(info);
+                        if (!args) return args.status();
+                        Case c{rung, s, shape, *plan, *args, {}};
+                        c.o_bytes = static_cast<uint64_t>(shape.q_heads) * static_cast<uint64_t>(q_len) *
+                                    static_cast<uint64_t>(set.dim) * element_bytes(set.type);
+                        c.o_offset = reserve(c.o_bytes);
+                        c.tables_offset = reserve(std::max(args->tables_bytes(), plan->report().tables_bytes));
+                        cases.push_back(std::move(c));
+                    }
+            }
     return {};
 }
 
@@ -320,11 +335,12 @@ Result<SelfTestVerdict> SelfTest::Impl::judge_cases(std::span<const uint8_t> all
         const std::vector<float> o = read_elements(all.subspan(c.o_offset, c.o_bytes), set.type,
                                                    static_cast<size_t>(rows) * static_cast<size_t>(set.dim));
         const RowErrors errors = compare_rows(found->second, o.data(), rows, set.dim, last_place(set.type));
-        const bool is_right = errors.worst <= slack * errors.bound;
+        const double bound = slack * (errors.bound - last_place(set.type)) + last_place(set.type);
+        const bool is_right = errors.worst <= bound;
         (is_right ? right : wrong)[c.rung]++;
         if (!is_right && first[c.rung].empty())
-            first[c.rung] = name_of(c, set) + ": row error " + std::to_string(errors.worst) + ", at most " +
-                            std::to_string(slack * errors.bound);
+            first[c.rung] =
+                name_of(c, set) + ": row error " + scientific(errors.worst) + ", at most " + scientific(bound);
     }
     SelfTestVerdict result;
     for (size_t r = 0; r < rungs.size(); r++) {

@@ -85,6 +85,16 @@ TEST_CASE("self-test: a sound device keeps its path, and the verdict is remember
                            : enabled.cooperative_matrix ? "khr"
                            : enabled.scalar_subgroup    ? "scalar with subgroups"
                                                         : "scalar without subgroups"));
+    // As many as self_test.h says: 3 sets x 16 lengths, and x 4 for the decode kernel, each by descriptors and by addresses.
+    const int ways = enabled.buffer_device_address ? 2 : 1;
+    for (const std::string& reason : verdict.reasons) {
+        int cases = 48 * ways;
+        if (says(reason, "scalar with subgroups:")) cases += 12 * ways;
+        if (says(reason, "through descriptors:")) cases = 48;
+        if (says(reason, "nv:") || says(reason, "khr:")) cases = 16 * ways * (enabled.matrix_bf16 ? 2 : 1);
+        const std::string count = std::to_string(cases);
+        CHECK_MESSAGE(says(reason, (": " + count + " of " + count + " cases are right").c_str()), reason);
+    }
     CHECK(verdict.usable.cooperative_matrix == enabled.cooperative_matrix);
     CHECK(verdict.usable.buffer_device_address == host.enabled.buffer_device_address);
     CHECK(verdict.usable.scalar_subgroup == host.enabled.scalar_subgroup);
