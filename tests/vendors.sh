@@ -38,7 +38,8 @@ usage() {
   cat <<USAGE
 usage: tests/vendors.sh [--quick] [--device KEY]... [--replay 'CASE'] [--try 'NAME=N ...'] [--docs] [--list] [--help]
 
-Compiles every pipeline of a table of problems for a table of devices and holds them against tests/vendors/budgets.h.
+Compiles every pipeline of a table of problems for a table of devices and holds them against tests/vendors/budgets.h, and where
+tests/vendors/expectations.h knows this version of Mesa, against that.
 Results: build/vendors/pipelines.csv and .html, the logs beside them (with --replay or --try: build/vendors/try/).
 
   --quick          one device per compiler back end
@@ -46,7 +47,7 @@ Results: build/vendors/pipelines.csv and .html, the logs beside them (with --rep
   --replay 'CASE'  only this case, as a failure prints it
   --try 'NAME=N ...'  with other specialization constants than the engine's (names of shaders/include/spec_constants.h) or a
                    required subgroup size ("subgroup=16"): what another choice of tiles would cost
-  --docs           also write docs/devices.md from the results
+  --docs           also put the devices that passed into docs/devices/ and docs/devices.md
 USAGE
 }
 
@@ -78,8 +79,8 @@ while (($#)); do
   shift
 done
 
-if [[ $docs == yes && ($quick == yes || -n "$replay$tried${chosen[*]}") ]]; then
-  echo "vendors: --docs is for the whole table" >&2
+if [[ $docs == yes && -n "$replay$tried" ]]; then
+  echo "vendors: --docs is for the whole table of problems" >&2
   exit 2
 fi
 
@@ -108,7 +109,9 @@ drivers=$(realpath "$deps/icd.d")
 launcher=$(realpath "$deps/bin/run-private")
 
 if [[ -f build/CMakeCache.txt ]]; then cmake build >/dev/null; else cmake --preset release >/dev/null; fi
-cmake --build build --target vkattn-test-vendors
+targets=(vkattn-test-vendors)
+[[ $docs == no ]] || targets+=(vkattn-devices)
+cmake --build build --target "${targets[@]}"
 program=build/libexec/vkattn-test-vendors
 
 # ---- the devices ---------------------------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   local key driver shim choice name log
   key=$(field "$1" 1) driver=$(field "$1" 3) shim=$(field "$1" 4) choice=$(field "$1" 5) name=$(field "$1" 6)
   log=$out/$key.log
-  rm -f "$out/$key.csv" "$out/$key.device"
+  rm -f "$out/$key.csv" "$out/$key.json"
   local preload icd=$drivers/${driver}_icd.json
   case $shim in
     intel) preload=$made/libpretend_intel.so ;;
@@ -154,6 +157,7 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
     return 77
   fi
   env "${environment[@]}" VKATTN_TEST_DEVICE="$name" VKATTN_VENDORS_KEY="$key" VKATTN_VENDORS_OUT="$out" \
+    VKATTN_VENDORS_NAME="$(field "$1" 2)" \
     VKATTN_VENDORS_CACHE="$made/modules" ${replay:+VKATTN_REPLAY="$replay"} \
     ${tried:+VKATTN_VENDORS_TRY="$tried"} \
     timeout 600 "$launcher" "$program" >"$log" 2>&1 && return 0
@@ -166,12 +170,12 @@ run_device() { # run_device LINE: 0 passed, 1 failed, 77 not had
   return 1
 }
 
-start=$SECONDS failed=() missing=() passed=0
+start=$SECONDS failed=() missing=() reports=() passed=0
 for device in "${selected[@]}"; do
   key=$(field "$device" 1) begin=$SECONDS status=0
   run_device "$device" || status=$?
   case $status in
-    0) passed=$((passed + 1)) result="passed, $(wc -l <"$out/$key.csv") pipelines" ;;
+    0) passed=$((passed + 1)) reports+=("$out/$key.json") result="passed, $(wc -l <"$out/$key.csv") pipelines" ;;
     77) missing+=("$key") result="SKIPPED, this Mesa does not pretend to have it" ;;
     *) failed+=("$key") result="FAILED" ;;
   esac
@@ -188,9 +192,7 @@ done
 ((${#tables[@]})) || skip "none of the devices can be had with this Mesa"
 { echo "$columns"; cat "${tables[@]}"; } >"$out/pipelines.csv"
 awk -F, -f tests/vendors/page.awk "$out/pipelines.csv" >"$out/pipelines.html"
-if [[ $docs == yes ]]; then
-  kinds=$(for device in "${devices[@]}"; do echo "$(field "$device" 1)|$(field "$device" 2)"; done)
-  awk -f tests/vendors/devices_page.awk -v kinds="$kinds" -v missing="${missing[*]}" "${tables[@]/%.csv/.device}" "${tables[@]}" >docs/devices.md
-fi
+[[ $docs == no || ${#reports[@]} == 0 ]] || build/bin/vkattn-devices "${reports[@]}"
+grep -hs '^no expectations' "${tables[@]/%.csv/.log}" | sort -u | sed 's/^/vendors: /' || true
 say "$passed of ${#selected[@]} devices passed, ${#missing[@]} skipped, in $((SECONDS - start)) s; ${out#"$PWD/"}/pipelines.csv, pipelines.html"
 ((${#failed[@]} == 0)) || { say "FAILED: ${failed[*]} (logs: ${out#"$PWD/"}/<device>.log)"; exit 1; }

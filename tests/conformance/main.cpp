@@ -173,6 +173,8 @@ int run(const Options& options) {
     report.version = VKATTN_CONFORMANCE_VERSION;
     report.table = options.replay.empty() ? options.table_name() : "replay";
     report.platform = platform;
+    if (!options.path.empty()) report.selection = "--path " + options.path;
+    if (!options.only.empty()) report.selection += (report.selection.empty() ? "--only " : " --only ") + options.only;
     report.validation = options.validate;
     const auto save_both = [&]() -> Status {
         Status json = save(options.json, "--json", to_json(report));

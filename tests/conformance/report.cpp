@@ -163,6 +163,7 @@ std::string to_json(const Report& report) {
     Json json = {{"program", "vkattn-conformance"}, {"version", report.version},       {"table", report.table},
                  {"platform", report.platform},     {"validation", report.validation}, {"finished", report.finished},
                  {"seconds", report.seconds},       {"devices", Json::array()}};
+    if (!report.selection.empty()) json["selection"] = report.selection;
     for (const DeviceResult& device : report.devices) json["devices"].push_back(json_of(device));
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -178,6 +179,7 @@ std::string to_html(const Report& report) {
                                       : "pass") +
         "</h1>\n<p>" +
         html_escaped("vkattn " + report.version + ", " + report.platform + ", table " + report.table +
+                     (report.selection.empty() ? "" : ", only " + report.selection) +
                      (report.validation ? ", under the validation layer" : "") + text(", %.0f s", report.seconds)) +
         "</p>\n";
     for (const DeviceResult& device : report.devices) page += device_html(device);

@@ -61,6 +61,7 @@ struct DeviceResult {
 
 struct Report {
     std::string version, table, platform;
+    std::string selection;  // "--path khr --only causal": what was left out on request; empty: nothing
     bool validation = false, finished = false;
     double seconds = 0.0;
     std::vector<DeviceResult> devices;

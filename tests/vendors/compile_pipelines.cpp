@@ -2,8 +2,9 @@
 // validation layer. The device may be a pretended one that computes nothing (tests/vendors.sh), so no result is looked at.
 //
 //   VKATTN_TEST_DEVICE        which of the drivers' devices (harness/vulkan_context.h)
-//   VKATTN_VENDORS_KEY        the device's key in tests/vendors.sh, for replay lines and budgets.h
-//   VKATTN_VENDORS_OUT        a folder for <key>.csv (a line a pipeline) and <key>.device (a line)
+//   VKATTN_VENDORS_KEY        the device's key in tests/vendors.sh, for replay lines and expectations.h
+//   VKATTN_VENDORS_NAME       what it stands for there
+//   VKATTN_VENDORS_OUT        a folder for <key>.csv (a line a pipeline) and <key>.json (for build/bin/vkattn-devices)
 //   VKATTN_VENDORS_CACHE      a folder for compiled modules, shared by all devices
 //   VKATTN_REPLAY             one case instead of the table
 //   VKATTN_VENDORS_TRY        "MICRO_ROWS=1 TILE_ROWS=16 subgroup=16": other specialization constants, a required subgroup size
@@ -11,12 +12,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "budgets.h"
+#include "expectations.h"
 #include "pipeline_statistics.h"
 #include "run_attention.h"
 #include "vkattn/named.h"
@@ -25,9 +30,6 @@ using namespace vkattn_tests;
 using vkattn::ElementType;
 
 namespace {
-
-// Of pipelines on matrix units, any dim.
-constexpr uint64_t max_matrix_shared_bytes = 32768;
 
 std::string environment(const char* name, const char* otherwise = "") {
     const char* value = std::getenv(name);
@@ -65,6 +67,16 @@ std::vector<AttentionCase> table_of_problems() {
         add_both_lengths(make_case(type, 192, 128, causal));
         add_both_lengths(make_case(type, 576, 512, causal));
     }
+    // Decoding with as many heads on a key head as models have, and with keys that are shared out.
+    for (ElementType type : types)
+        for (int32_t dim : {64, 80, 128, 256, 512})
+            for (int32_t group : {1, 4, 8}) {
+                if (type != ElementType::f16 && (group != 4 || dim == 80)) continue;
+                AttentionCase decode = make_case(type, dim, dim, documents);
+                decode.shape = {1, 2 * group, 2, 1, group == 8 ? 8192 : 130};
+                if (group == 1) decode.layout = Layout::odd;
+                table.push_back(decode);
+            }
     for (ElementType type : {ElementType::f16, ElementType::bf16})
         for (int32_t dim : {64, 256, 512}) {
             AttentionCase scalar = make_case(type, dim, dim, documents);  // where `automatic` takes matrices
@@ -99,6 +111,23 @@ Inputs inputs_of(const AttentionCase& c) {
         inputs.bindings.scalars["keys_back"] = 40;
     }
     return inputs;
+}
+
+// "64 of 32 to 64": the driver's own choice, and what a pipeline can require.
+std::string subgroup_text(const vkattn::Capabilities& able) {
+    std::string text = std::to_string(able.subgroup_size);
+    if (able.max_subgroup_size != 0 && able.min_subgroup_size != able.max_subgroup_size)
+        text += " of " + std::to_string(able.min_subgroup_size) + " to " + std::to_string(able.max_subgroup_size);
+    return text;
+}
+
+// "16x16x16 f16", in the driver's order.
+std::vector<std::string> matrix_texts(const vkattn::Capabilities& able) {
+    std::vector<std::string> texts;
+    for (const vkattn::MatrixShape& shape : able.matrix_shapes)
+        texts.push_back(std::to_string(shape.m) + "x" + std::to_string(shape.n) + "x" + std::to_string(shape.k) + " " +
+                        std::string(to_string(shape.type)));
+    return texts;
 }
 
 std::string figure(const std::optional<uint64_t>& value) { return value ? std::to_string(*value) : ""; }
@@ -155,6 +184,7 @@ class Vendor {
         auto engine = vkattn::Engine::create(host, engine_options);
         if (!engine) FAIL("Engine::create: " << engine.status().message);
         engine_ = *std::move(engine);
+        expected_ = expectations_of(context_.driver);
     }
     ~Vendor() {
         engine_.reset();
@@ -203,6 +233,11 @@ class Vendor {
         }
         std::printf("device: %s, %s\n", context_.properties.deviceName, context_.driver.c_str());
         for (const std::string& reason : device.reasons) std::printf("  %s\n", reason.c_str());
+        if (expected_ != nullptr) return check_features();
+        std::printf("no expectations: there are none for %s, only for Mesa %s (tests/vendors/expectations.h); held are "
+                    "only the "
+                    "budgets that do not depend on the version\n",
+                    context_.driver.c_str(), known_versions().c_str());
     }
 
     void write() const {
@@ -223,13 +258,9 @@ class Vendor {
                 << figure(s.matrix_instructions) << ',' << static_cast<int64_t>(p.create_ms + 0.5) << ',' << to_text(c)
                 << '\n';
         }
-        std::ofstream device(folder + "/" + key_ + ".device");
-        const vkattn::Capabilities& able = engine_->capabilities();
-        std::string reasons;
-        for (const std::string& reason : able.reasons) reasons += (reasons.empty() ? "" : "; ") + reason;
-        device << key_ << '|' << context_.properties.deviceName << '|' << context_.driver << '|' << able.subgroup_size
-               << '|' << able.max_shared_bytes << '|' << pipelines.size() << '|' << reasons << '\n';
         CHECK(csv.flush().good());
+        std::ofstream device(folder + "/" + key_ + ".json");
+        device << report_of(pipelines).dump(2) << '\n';
         CHECK(device.flush().good());
     }
 
@@ -239,11 +270,68 @@ class Vendor {
     VkPipelineCache cache_ = VK_NULL_HANDLE;
     std::unique_ptr<vkattn::Engine> engine_;
     std::vector<AttentionCase> cases_;  // the case that made a pipeline
+    const Expectations* expected_ = nullptr;
+
+    // What docs/devices.md says of the device (tests/conformance/checked_devices.h).
+    nlohmann::ordered_json report_of(const std::vector<PipelineRecord>& pipelines) const {
+        const vkattn::Capabilities& able = engine_->capabilities();
+        nlohmann::ordered_json report = {{"means", "compiled"},
+                                         {"key", key_},
+                                         {"stands_for", environment("VKATTN_VENDORS_NAME", "a device that is here")},
+                                         {"device", context_.properties.deviceName},
+                                         {"driver", context_.driver},
+                                         {"subgroup_sizes", subgroup_text(able)},
+                                         {"max_shared_bytes", able.max_shared_bytes},
+                                         {"matrix_shapes", matrix_texts(able)},
+                                         {"pipelines", pipelines.size()}};
+        uint64_t over_budget = 0;
+        std::map<std::string, nlohmann::ordered_json> kernels;
+        for (const PipelineRecord& p : pipelines) {
+            const Statistics& s = p.statistics;
+            over_budget += s.spills.value_or(0) > max_spills || s.scratch_bytes.value_or(0) > max_scratch_bytes ? 1 : 0;
+            auto& kernel = kernels.try_emplace(p.kernel.data(), nlohmann::ordered_json::object()).first->second;
+            kernel["pipelines"] = kernel.value("pipelines", 0) + 1;
+            if (s.registers.value_or(0) != 0)
+                kernel["registers"] = std::max(kernel.value("registers", uint64_t{0}), *s.registers);
+            if (s.occupancy) kernel["occupancy"] = std::min(kernel.value("occupancy", UINT64_MAX), *s.occupancy);
+            if (s.matrix_instructions)
+                kernel["matrix_instructions"] =
+                    std::min(kernel.value("matrix_instructions", UINT64_MAX), *s.matrix_instructions);
+        }
+        report["over_budget"] = over_budget;
+        report["kernels"] = kernels;
+        return report;
+    }
 
     static ContextOptions options() {
         ContextOptions options;
         options.pipeline_statistics = true;
         return options;
+    }
+
+    void check_features() const {
+        const vkattn::Capabilities& able = engine_->capabilities();
+        std::set<std::string_view> types;
+        for (const vkattn::MatrixShape& shape : able.matrix_shapes) types.insert(to_string(shape.type));
+        std::string matrices;
+        for (const std::string_view type : types) matrices += (matrices.empty() ? "" : " ") + std::string(type);
+        bool known = false;
+        for (const ExpectedDevice& device : expected_->devices) {
+            if (device.key != key_) continue;
+            known = true;
+            CHECK(able.subgroup_size == device.subgroup_size);
+            CHECK(able.min_subgroup_size == device.min_subgroup_size);
+            CHECK(able.max_subgroup_size == device.max_subgroup_size);
+            CHECK(able.max_shared_bytes == device.shared_kib * 1024);
+            CHECK(able.features.buffer_device_address);
+            CHECK(able.features.scalar_subgroup);
+            CHECK(able.features.subgroup_size_control);
+            CHECK(matrices == device.matrices);
+        }
+        INFO("expectations.h would have {\"" << key_ << "\", " << able.subgroup_size << ", " << able.min_subgroup_size
+                                             << ", " << able.max_subgroup_size << ", " << able.max_shared_bytes / 1024
+                                             << ", \"" << matrices << "\"},");
+        CHECK(known);
     }
 
     void check_budget(const PipelineRecord& p, const vkattn::PlanReport& report) {
@@ -258,8 +346,10 @@ class Vendor {
             CHECK(*s.shared_bytes <= report.shared_bytes + shared_granule_bytes);
         }
         if (s.matrix_instructions) CHECK(*s.matrix_instructions > 0);
-        for (const OccupancyFloor& floor : occupancy_floors)
-            if (context_.driver.rfind(floor.driver, 0) == 0) CHECK(s.occupancy.value_or(0) >= floor.at_least);
+        if (expected_ != nullptr)
+            for (const OccupancyFloor& floor : expected_->floors)
+                if (context_.driver.rfind(floor.driver, 0) == 0 && floor.kernel == p.kernel.data())
+                    CHECK(s.occupancy.value_or(0) >= floor.at_least);
         if (!context_.software) {
             CHECK(context_.pipeline_statistics);
             CHECK(s.spills.has_value());
