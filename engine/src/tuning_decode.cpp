@@ -81,7 +81,7 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
         choice.threads_x = sharing.sharers;
         choice.workgroup_size = sharing.workgroup_size;
         choice.subgroup_size = sharing.subgroup_size;
-        rows = std::clamp(row_registers / (2 * sharing.elements), 1u, 4u);
+        rows = std::clamp(row_registers / (2 * sharing.elements), 1u, device_class_of(capabilities.device).decode_rows);
         choice.step_keys =
             std::min(std::bit_floor(std::clamp(key_registers / sharing.elements, 2u, 4u)), sharing.sharers);
     }

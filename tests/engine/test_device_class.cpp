@@ -112,6 +112,7 @@ TEST_CASE("plan choices: how invocations of each class of devices share keys whe
              Expected{dg2, 64, 8, 8, 4, 2},
              Expected{dg2, 128, 8, 8, 2, 1},
              Expected{dg2, 129, 8, 8, 0, 0},
+             Expected{bmg, 64, 16, 16, 4, 2},
              Expected{bmg, 128, 16, 16, 4, 2},
              Expected{bmg, 256, 16, 16, 2, 1},
              Expected{bmg, 257, 16, 16, 0, 0},

@@ -184,7 +184,7 @@ class Vendor {
         auto engine = vkattn::Engine::create(host, engine_options);
         if (!engine) FAIL("Engine::create: " << engine.status().message);
         engine_ = *std::move(engine);
-        expected_ = expectations_of(context_.driver);
+        if (!context_.software) expected_ = expectations_of(context_.driver);
     }
     ~Vendor() {
         engine_.reset();
@@ -234,6 +234,7 @@ class Vendor {
         std::printf("device: %s, %s\n", context_.properties.deviceName, context_.driver.c_str());
         for (const std::string& reason : device.reasons) std::printf("  %s\n", reason.c_str());
         if (expected_ != nullptr) return check_features();
+        if (context_.software) return;
         std::printf("no expectations: there are none for %s, only for Mesa %s (tests/vendors/expectations.h); held are "
                     "only the "
                     "budgets that do not depend on the version\n",
@@ -370,4 +371,14 @@ TEST_CASE("every pipeline of the table of problems compiles within budget, and t
     }
     for (const AttentionCase& c : table_of_problems()) vendor.run(c);
     vendor.write();
+}
+
+TEST_CASE("expectations are found by the version that drivers state") {
+    CHECK(mesa_version("radv Mesa 26.1.6-1 (LLVM 21.1.8)") == "26.1.6");
+    CHECK(mesa_version("Intel open-source Mesa driver Mesa 26.1.6-1") == "26.1.6");
+    CHECK(mesa_version("turnip Mesa driver Mesa 27.0.0-devel") == "27.0.0");
+    CHECK(mesa_version("NVIDIA 580.82.07").empty());
+    CHECK(expectations_of("NVK Mesa 26.1.6-1") != nullptr);
+    CHECK(expectations_of("NVK Mesa 26.1.60") == nullptr);
+    CHECK(expectations_of("NVIDIA 580.82.07") == nullptr);
 }

@@ -34,11 +34,38 @@ namespace mesa_26_1_6 {
 
 constexpr ExpectedDevice devices[] = {
     {"navi10", 64, 32, 64, 64, ""},
+    {"navi21", 64, 32, 64, 64, ""},
+    {"navi31", 64, 32, 64, 64, "f16"},
+    {"navi33", 64, 32, 64, 64, "f16"},
+    {"gfx1201", 64, 32, 64, 64, "bf16 f16"},
+    {"volta", 32, 0, 0, 48, ""},
+    {"turing", 32, 0, 0, 48, "f16"},
+    {"ampere", 32, 0, 0, 48, "f16"},
+    {"ada", 32, 0, 0, 48, "f16"},
+    {"blackwell", 32, 0, 0, 48, "f16"},
+    {"adreno618", 128, 64, 128, 32, ""},
+    {"adreno630", 128, 64, 128, 32, ""},
+    {"adreno660", 128, 64, 128, 32, ""},
+    {"adreno730", 128, 64, 128, 32, ""},
+    {"adreno740", 128, 64, 128, 32, ""},
+    {"adreno750", 128, 64, 128, 32, ""},
+    {"m1", 32, 0, 0, 32, ""},
+    {"tgl", 32, 8, 32, 48, ""},
+    {"adl", 32, 8, 32, 48, ""},
+    {"mtl", 32, 8, 32, 48, ""},
+    {"arl", 32, 8, 32, 48, "bf16 f16"},
+    {"dg2", 32, 8, 32, 48, "bf16 f16"},
+    {"lnl", 32, 16, 32, 48, "bf16 f16"},
+    {"bmg", 32, 16, 32, 48, "bf16 f16"},
+    {"ptl", 32, 16, 32, 48, "bf16 f16"},
 };
 
-// Waves a SIMD of 16 (RADV), warps an SM of 48 to 64 (NVK), waves a core of 16 (Turnip), invocations a core of 1024 (Honeykrisp).
+// Waves a SIMD of 16 to 32 (RADV), warps an SM of 32 to 64 (NVK), waves a core of 16 (Turnip), invocations a core of 1024 (Honeykrisp).
 constexpr OccupancyFloor floors[] = {
-    {"radv", "attention_tiles", 6},
+    {"radv", "attention_tiles", 6},          {"radv", "attention_decode", 10},  {"radv", "attention_khr", 8},
+    {"NVK", "attention_tiles", 12},          {"NVK", "attention_decode", 12},   {"NVK", "attention_khr", 12},
+    {"turnip", "attention_tiles", 2},        {"turnip", "attention_decode", 4}, {"Honeykrisp", "attention_tiles", 384},
+    {"Honeykrisp", "attention_decode", 384},
 };
 
 }  // namespace mesa_26_1_6
