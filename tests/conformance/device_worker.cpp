@@ -21,7 +21,7 @@ using vkattn::support::Validation;
 // References that are kept for the next path; a full table's would fill the memory.
 constexpr size_t most_kept = 64;
 
-std::vector<BenchCase> benchmark_of(const TestedPath& path) {
+std::vector<BenchCase> benchmark_of(const TestedPath& path, bool brief) {
     const struct {
         const char *label, *mask;
         vkattn::Shape shape;
@@ -38,6 +38,7 @@ std::vector<BenchCase> benchmark_of(const TestedPath& path) {
         c.head_dim = call.dim;
         c.type = vkattn::ElementType::f16;
         c.kernel = {path.path, path.skeleton, path.addressing, path.widen};
+        if (brief && path.name != "automatic" && !cases.empty()) break;
         if (path.benchmarked && 2 * call.dim <= path.max_dims) cases.push_back(std::move(c));
     }
     return cases;
@@ -68,7 +69,7 @@ class DeviceTest {
         for (size_t i = 0; i < task_.cases.size(); i++)
             if (takes(path, task_.cases[i].attention_case) && !run(path, i)) return false;
         if (task_.benchmark)
-            for (const BenchCase& one : benchmark_of(path))
+            for (const BenchCase& one : benchmark_of(path, task_.brief))
                 if (!measure(path, one)) return false;
         emit_({{"event", "path_end"}});
         return true;
@@ -162,7 +163,7 @@ size_t steps_of(const Task& task) {
     size_t steps = 0;
     for (const TestedPath* path : task.paths) {
         for (const TestedCase& one : task.cases) steps += takes(*path, one.attention_case) ? 1 : 0;
-        if (task.benchmark) steps += benchmark_of(*path).size();
+        if (task.benchmark) steps += benchmark_of(*path, task.brief).size();
     }
     return steps;
 }

@@ -10,6 +10,7 @@ namespace vkattn_tests {
 struct Task {
     size_t device = 0;  // as Instance::devices has them
     bool validation = false, benchmark = true;
+    bool brief = false;  // the benchmark: all calls only for "automatic", one for other paths
     std::vector<const TestedPath*> paths;
     std::vector<TestedCase> cases;
 };

@@ -82,6 +82,7 @@ Status take_replay(const std::string& line, Task& task) {
 Status choose(const Options& options, Task& task) {
     task.validation = options.validate;
     task.benchmark = !options.no_bench;
+    task.brief = options.quick;
     if (!options.replay.empty()) return vkattn::cli::about("--replay", take_replay(options.replay, task));
     for (const TestedPath& path : tested_paths())
         if (options.path.empty() || path.name == options.path) task.paths.push_back(&path);

@@ -117,6 +117,7 @@ TEST_CASE("plan choices: how invocations of each class of devices share keys whe
              Expected{bmg, 256, 16, 16, 2, 1},
              Expected{bmg, 257, 16, 16, 0, 0},
              Expected{adreno, 512, 64, 32, 2, 1},
+             Expected{adreno, 513, 64, 32, 0, 0},
              Expected{mali, 128, 0, 16, 4, 2},
              Expected{mali, 512, 0, 16, 0, 0},
          }) {
