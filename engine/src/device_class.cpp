@@ -10,10 +10,10 @@ constexpr VkDriverId any_driver = static_cast<VkDriverId>(0);
 constexpr int32_t any_dim = 1 << 30;
 
 constexpr DeviceClass classes[] = {
-    {"Intel", vendor_intel, any_driver, 8, {{{128, 2, 4}, {256, 1, 4}, {any_dim, 1, 2}}}, 16, 2, "T2, T5"},
-    {"Adreno", vendor_qualcomm, any_driver, 64, {{{64, 4, 4}, {256, 2, 4}, {any_dim, 1, 4}}}, 16, 4, "T2, T5"},
-    {"Apple", 0, VK_DRIVER_ID_MESA_HONEYKRISP, 0, {{{64, 4, 4}, {192, 2, 4}, {any_dim, 1, 4}}}, 20, 4, "T2, T5"},
-    {"other", 0, any_driver, 0, {{{64, 4, 4}, {256, 2, 4}, {any_dim, 1, 4}}}, 20, 4, "T2, T5"},
+    {"Intel", vendor_intel, any_driver, 8, {{{128, 2, 4}, {256, 1, 4}, {any_dim, 1, 2}}}, 16, 2, 2, "T2, T5"},
+    {"Adreno", vendor_qualcomm, any_driver, 64, {{{64, 4, 4}, {256, 2, 4}, {any_dim, 1, 4}}}, 16, 4, 4, "T2, T5"},
+    {"Apple", 0, VK_DRIVER_ID_MESA_HONEYKRISP, 0, {{{64, 4, 4}, {192, 2, 4}, {any_dim, 1, 4}}}, 20, 4, 4, "T2, T5"},
+    {"other", 0, any_driver, 0, {{{64, 4, 4}, {256, 2, 4}, {any_dim, 1, 4}}}, 20, 4, 4, "T2, T5"},
 };
 
 }  // namespace

@@ -23,7 +23,8 @@ struct DeviceClass {
     uint32_t subgroup_size;
     std::array<MicroTile, 3> micro_tiles;  // ascending
     uint32_t decode_elements;  // `automatic` takes the decode skeleton up to so many elements of a key an invocation
-    uint32_t decode_rows;      // and shares a key among so many query rows at most
+    uint32_t decode_rows;      // and shares a key among so many query rows at most,
+    uint32_t decode_keys;      // so many keys a step
     std::string_view ledger;   // docs/tuning.md
 };
 

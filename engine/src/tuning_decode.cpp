@@ -77,13 +77,15 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     } else {
         // Registers an invocation: 2 elements a row for q and acc; an element a key that is loaded.
         constexpr uint32_t row_registers = 32, key_registers = 32;
+        const DeviceClass& device_class = device_class_of(capabilities.device);
         const Sharing sharing = share_keys(capabilities, problem);
         choice.threads_x = sharing.sharers;
         choice.workgroup_size = sharing.workgroup_size;
         choice.subgroup_size = sharing.subgroup_size;
-        rows = std::clamp(row_registers / (2 * sharing.elements), 1u, device_class_of(capabilities.device).decode_rows);
+        rows = std::clamp(row_registers / (2 * sharing.elements), 1u, device_class.decode_rows);
         choice.step_keys =
-            std::min(std::bit_floor(std::clamp(key_registers / sharing.elements, 2u, 4u)), sharing.sharers);
+            std::min(std::bit_floor(std::clamp(key_registers / sharing.elements, 2u, device_class.decode_keys)),
+                     sharing.sharers);
     }
     const auto q_len = static_cast<uint32_t>(std::max(s.q_len, 1));
     const auto group = static_cast<uint32_t>(s.q_heads / s.kv_heads);
