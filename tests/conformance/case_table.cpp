@@ -31,18 +31,18 @@ constexpr Line lines[] = {
      "mask=documents_causal score=alibi k=f16 v=bf16 d=40 dv=48 b=2 hq=3 hkv=1 lq=140 lkv=150 schedule=list",
      same_bits},
     {in_quick, "document lists, bf16, soft-cap, NaN in rows that some attend to",
-     "mask=documents_causal score=softcap q=bf16 k=bf16 v=bf16 o=bf16 d=64 dv=64 hq=2 hkv=2 lq=130 lkv=200 "
+     "mask=documents_causal score=softcap q=bf16 k=bf16 v=bf16 o=bf16 d=32 dv=32 hq=2 hkv=2 lq=130 lkv=200 "
      "schedule=list block_q=64 block_kv=32 poison=partial"},
     {in_quick, "a mask of all indices, odd rows",
      "mask=wrong_index score=identify d=15 dv=15 b=2 hq=6 hkv=2 lq=5 lkv=131 layout=odd"},
     {in_quick, "one query, 8 heads a key head",
      "mask=causal_lower_right q=f16 k=f16 v=f16 o=f16 d=64 dv=64 hq=8 hkv=1 lq=1 lkv=257"},
     {in_quick, "q, k and v in one buffer",
-     "mask=causal score=relative_bias q=f16 k=f16 v=f16 o=f16 d=64 dv=64 b=2 hq=4 hkv=2 lq=63 lkv=65 layout=packed "
+     "mask=causal score=relative_bias q=f16 k=f16 v=f16 o=f16 d=32 dv=32 b=2 hq=4 hkv=2 lq=63 lkv=65 layout=packed "
      "slices=3"},
-    {in_quick, "no keys", "lq=5 lkv=0 hq=2"},
-    {in_quick, "no queries", "lq=0 lkv=5"},
-    {in_quick, "nobody attends", "mask=nothing hq=2 lq=70 lkv=66 schedule=interval"},
+    {in_quick, "no keys", "d=16 dv=16 lq=5 lkv=0 hq=2"},
+    {in_quick, "no queries", "d=16 dv=16 lq=0 lkv=5"},
+    {in_quick, "nobody attends", "mask=nothing d=16 dv=16 hq=2 lq=70 lkv=66 schedule=interval"},
     {in_quick, "scores of -inf", "mask=causal score=minus_infinity d=16 dv=16 hq=2 lq=67 lkv=71"},
     {in_quick, "scores of +inf and NaN", "score=infinity_and_nan d=16 dv=16 hq=2 lq=67 lkv=71"},
 

@@ -10,11 +10,15 @@ namespace vkattn_tests {
 struct Task {
     size_t device = 0;  // as Instance::devices has them
     bool validation = false, benchmark = true;
-    bool brief = false;  // the benchmark: all calls only for "automatic", one for other paths
+    // --quick: all cases and calls of the benchmark only on "automatic"; on other scalar paths half of the cases, in turns, and one
+    // call.
+    bool brief = false;
     std::vector<const TestedPath*> paths;
     std::vector<TestedCase> cases;
 };
 
+// Whether the path is tested with task.cases[i]. In a brief task each case meets one of the two halves of every kind of path.
+bool is_tested(const Task& task, const TestedPath& path, size_t i);
 // Steps that progress counts: cases and calls of the benchmark.
 size_t steps_of(const Task& task);
 // How a failing case is run again.

@@ -28,6 +28,25 @@ TEST_CASE("names are told apart, and every path has something to say in every ta
     CHECK(case_table(Table::quick).size() < case_table(Table::standard).size());
 }
 
+TEST_CASE("a quick run tests every case on every kind of path, and every path for same bits") {
+    Task task;
+    task.brief = true;
+    task.cases = case_table(Table::quick);
+    for (const TestedPath& path : tested_paths()) task.paths.push_back(&path);
+    for (const TestedPath* path : task.paths) {
+        size_t bits = 0;
+        for (size_t i = 0; i < task.cases.size(); i++) bits += is_tested(task, *path, i) && task.cases[i].bits ? 1 : 0;
+        CHECK_MESSAGE(bits >= 1, path->name);
+    }
+    for (size_t i = 0; i < task.cases.size(); i++) {
+        std::set<std::string_view> kinds;
+        for (const TestedPath* path : task.paths)
+            if (is_tested(task, *path, i)) kinds.insert(path->name.substr(0, path->name.find('-')));
+        for (const char* kind : {"automatic", "tiles", "decode", "khr", "nv"})
+            CHECK_MESSAGE(kinds.count(kind) == 1, task.cases[i].name << ": " << kind);
+    }
+}
+
 TEST_CASE("every case of the full table has a name of its own, inputs, and a text that makes it again") {
     std::set<std::string> names;
     const auto cases = case_table(Table::full);

@@ -63,7 +63,7 @@ constexpr ExpectedDevice devices[] = {
 // Waves a SIMD of 16 to 32 (RADV), warps an SM of 32 to 64 (NVK), waves a core of 16 (Turnip), invocations a core of 1024 (Honeykrisp).
 constexpr OccupancyFloor floors[] = {
     {"radv", "attention_tiles", 6},          {"radv", "attention_decode", 10},  {"radv", "attention_khr", 8},
-    {"NVK", "attention_tiles", 12},          {"NVK", "attention_decode", 12},   {"NVK", "attention_khr", 12},
+    {"NVK", "attention_tiles", 12},          {"NVK", "attention_decode", 8},    {"NVK", "attention_khr", 12},
     {"turnip", "attention_tiles", 2},        {"turnip", "attention_decode", 4}, {"Honeykrisp", "attention_tiles", 384},
     {"Honeykrisp", "attention_decode", 384},
 };
