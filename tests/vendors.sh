@@ -32,7 +32,7 @@ devices=(
   "bmg|Intel Arc B580|intel|intel|PRETEND_INTEL=bmg|Intel|quick"
   "ptl|Intel Panther Lake|intel|intel|PRETEND_INTEL=ptl|Intel|"
 )
-columns=device,kernel,type,d,dv,mask,score,workgroup,tile_rows,micro_rows,step_keys,schedule,subgroup,registers,spills,scratch_bytes,shared_bytes,occupancy,instructions,matrix_instructions,create_ms,case
+columns=device,kernel,type,d,dv,mask,score,workgroup,tile_rows,micro_rows,step_keys,schedule,subgroup,registers,spills,scratch_bytes,shared_bytes,occupancy,instructions,matrix_instructions,create_ms,mesa,case
 
 usage() {
   cat <<USAGE

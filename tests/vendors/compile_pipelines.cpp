@@ -257,8 +257,8 @@ class Vendor {
                 << constant(p, SPEC_STEP_KEYS) << ',' << constant(p, SPEC_SCHEDULE) << ',' << s.subgroup_size << ','
                 << figure(s.registers) << ',' << figure(s.spills) << ',' << figure(s.scratch_bytes) << ','
                 << figure(s.shared_bytes) << ',' << figure(s.occupancy) << ',' << figure(s.instructions) << ','
-                << figure(s.matrix_instructions) << ',' << static_cast<int64_t>(p.create_ms + 0.5) << ',' << to_text(c)
-                << '\n';
+                << figure(s.matrix_instructions) << ',' << static_cast<int64_t>(p.create_ms + 0.5) << ','
+                << mesa_version(context_.driver) << ',' << to_text(c) << '\n';
         }
         CHECK(csv.flush().good());
         std::ofstream device(folder + "/" + key_ + ".json");
