@@ -122,12 +122,15 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
         return error(Code::unsupported,
                      "the device binds " + std::to_string(limits.maxPerStageDescriptorStorageBuffers) +
                          " storage buffers a stage; the engine's descriptor set has " + std::to_string(binding_count));
-    c.cache_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" +
-                  std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
-                  std::to_string(c.subgroup_size) + "-" + (c.features.buffer_device_address ? "a" : "") +
+    c.device_key = hex(properties.properties.pipelineCacheUUID, VK_UUID_SIZE) + "-" +
+                   std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
+                   std::to_string(c.subgroup_size);
+    c.cache_key = c.device_key + "-" + (c.features.buffer_device_address ? "a" : "") +
                   (c.features.subgroup_size_control ? "f" : "") + (c.features.required_subgroup_size ? "r" : "") +
                   (c.features.cooperative_matrix ? "m" : "") + (c.features.cooperative_matrix2 ? "2" : "") +
                   (c.features.matrix_bf16 ? "b" : "");
+
+    if (options.tuning != nullptr) impl->tuning_mismatch = tuning_mismatch(options.tuning->identity, c);
 
     impl->host = host;  // from here on the destructor has something to destroy
     if (Status status = impl->create_layouts(); !status.ok()) return status;
@@ -140,6 +143,9 @@ Engine::~Engine() = default;
 
 const Capabilities& Engine::capabilities() const { return impl_->capabilities; }
 Result<Plan> Engine::plan(const Problem& problem) { return make_plan(impl_, problem); }
+Result<std::vector<KernelSizes>> Engine::neighbours(const Problem& problem, const KernelSizes& from) const {
+    return plan_neighbours(*impl_, problem, from);
+}
 uint64_t Engine::pipelines_created() const { return impl_->pipelines_created; }
 
 }  // namespace vkattn

@@ -59,6 +59,7 @@ class EngineImpl {
     InstanceFunctions instance_functions;
     DeviceFunctions functions;
     Capabilities capabilities;
+    std::string tuning_mismatch;  // why options.tuning is not used; empty: it is, or there is none
     VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
     VkPipelineLayout pipeline_layout = VK_NULL_HANDLE;
     std::atomic<uint64_t> pipelines_created{0};
@@ -146,6 +147,8 @@ class BindingImpl {
 uint64_t window_alignment(const Capabilities& capabilities);
 
 Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem& problem);
+Result<std::vector<KernelSizes>> plan_neighbours(const EngineImpl& engine, const Problem& problem,
+                                                 const KernelSizes& from);
 Result<Args> make_plan_args(const std::shared_ptr<const PlanImpl>& plan, const ArgsInfo& info);
 Result<Binding> make_binding(const std::shared_ptr<const PlanImpl>& plan, const Buffers& buffers);
 // Whether every tensor that `args` touches lies inside the ranges that were bound.

@@ -227,7 +227,39 @@ std::string_view origin_name(const PipelineCost& cost) {
     return "?";
 }
 
+// What the mask and the score mod come to; the problem is checked and its value_dim settled.
+Status describe(PlanImpl& plan) {
+    auto mask = normalise(plan.problem.mask);
+    if (!mask) return mask.status();
+    auto score_mod = normalise(plan.problem.score_mod);
+    if (!score_mod) return score_mod.status();
+    plan.mask = std::make_shared<const Tree>(*std::move(mask));
+    plan.score_mod = std::make_shared<const Tree>(*std::move(score_mod));
+    plan.mask_hash = structure_hash(*plan.mask);
+    plan.lists_by_batch = depends_on(*plan.mask, Op::b);
+    plan.lists_by_head = depends_on(*plan.mask, Op::h);
+    auto hook = emit_hook(*plan.mask, *plan.score_mod);
+    if (!hook) return hook.status();
+    plan.hook = *std::move(hook);
+    if (plan.hook.n_slots > PARAMS_MAX_SLOTS || plan.hook.n_tables > PARAMS_MAX_TABLES)
+        return error(Code::limit_exceeded, "the mask and score mod use " + std::to_string(plan.hook.n_slots) +
+                                               " values and " + std::to_string(plan.hook.n_tables) +
+                                               " tables; at most " + std::to_string(PARAMS_MAX_SLOTS) + " and " +
+                                               std::to_string(PARAMS_MAX_TABLES) + " fit");
+    return {};
+}
+
 }  // namespace
+
+Result<std::vector<KernelSizes>> plan_neighbours(const EngineImpl& engine, const Problem& problem,
+                                                 const KernelSizes& from) {
+    PlanImpl plan;
+    plan.problem = problem;
+    if (plan.problem.value_dim == 0) plan.problem.value_dim = plan.problem.head_dim;
+    if (Status status = check_problem(plan.problem); !status.ok()) return status;
+    if (Status status = describe(plan); !status.ok()) return status;
+    return neighbours_of(engine.capabilities, plan.problem, plan.hook, from);
+}
 
 Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem& requested) {
     auto plan = std::make_shared<PlanImpl>();
@@ -237,32 +269,19 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     if (problem.value_dim == 0) problem.value_dim = problem.head_dim;
     if (Status status = check_problem(problem); !status.ok()) return status;
 
-    auto mask = normalise(problem.mask);
-    if (!mask) return mask.status();
-    auto score_mod = normalise(problem.score_mod);
-    if (!score_mod) return score_mod.status();
-    plan->mask = std::make_shared<const Tree>(*std::move(mask));
-    plan->score_mod = std::make_shared<const Tree>(*std::move(score_mod));
-    plan->mask_hash = structure_hash(*plan->mask);
-    plan->lists_by_batch = depends_on(*plan->mask, Op::b);
-    plan->lists_by_head = depends_on(*plan->mask, Op::h);
-    auto hook = emit_hook(*plan->mask, *plan->score_mod);
-    if (!hook) return hook.status();
-    plan->hook = *std::move(hook);
-    if (plan->hook.n_slots > PARAMS_MAX_SLOTS || plan->hook.n_tables > PARAMS_MAX_TABLES)
-        return error(Code::limit_exceeded, "the mask and score mod use " + std::to_string(plan->hook.n_slots) +
-                                               " values and " + std::to_string(plan->hook.n_tables) +
-                                               " tables; at most " + std::to_string(PARAMS_MAX_SLOTS) + " and " +
-                                               std::to_string(PARAMS_MAX_TABLES) + " fit");
+    if (Status status = describe(*plan); !status.ok()) return status;
 
-    auto choice = choose(engine->capabilities, problem, plan->hook);
+    ChooseOptions options;
+    if (engine->tuning_mismatch.empty()) options.table = engine->options.tuning.get();
+    auto choice = choose(engine->capabilities, problem, plan->hook, options);
     if (!choice) return choice.status();
     const auto variant_of = [&] {
         return make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook, engine->capabilities.software);
     };
-    if (choice->skeleton == Skeleton::decode && problem.skeleton == Skeleton::automatic &&
+    if (choice->skeleton == Skeleton::decode && problem.skeleton == Skeleton::automatic && !problem.sizes &&
         engine->options.compiler == nullptr && !is_ahead_of_time(variant_of().module)) {
-        choice = choose(engine->capabilities, problem, plan->hook, false);
+        options.decode_shipped = false;
+        choice = choose(engine->capabilities, problem, plan->hook, options);
         if (!choice) return choice.status();
         choice->why += "not decode: its module for this mask is not built ahead of time, and there is no compiler; ";
     }
@@ -277,12 +296,25 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
 
     PipelineCost cost;
     auto pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
-    if (!pipeline && requested.path == Path::automatic && choice->path != Path::scalar) {
+    if (!pipeline && choice->by_table) {  // a module that there is no compiler for, or a driver that refuses
+        const std::string why = pipeline.status().message.substr(0, pipeline.status().message.find('\n'));
+        options.table = nullptr;
+        choice = choose(engine->capabilities, problem, plan->hook, options);
+        if (!choice) return choice.status();
+        choice->tuning = "the table's entry is not used: " + why;
+        plan->variant = variant_of();
+        pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
+    }
+    if (!pipeline && requested.path == Path::automatic && !requested.sizes && choice->path != Path::scalar) {
         // The matrix path was an offer: there may be no compiler and no shipped module, or a compiler without the extension.
         const std::string why = pipeline.status().message.substr(0, pipeline.status().message.find('\n'));
+        const Choice offered = *choice;
         problem.path = Path::scalar;
-        choice = choose(engine->capabilities, problem, plan->hook);
+        options.table = nullptr;
+        choice = choose(engine->capabilities, problem, plan->hook, options);
         if (!choice) return choice.status();
+        choice->tuning = offered.tuning;
+        choice->key = offered.key;
         choice->why = "path scalar: " + why + "; " + choice->why;
         plan->variant = variant_of();
         pipeline = engine->pipeline(plan->variant, plan->hook, &cost);
@@ -322,6 +354,10 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     report.schedule = to_string(problem.schedule);
     report.addressing = to_string(problem.addressing);
     report.why = choice->why;
+    report.tuning_key = choice->key;
+    report.sizes = sizes_of(*choice, choice->key);
+    report.tuning =
+        engine->tuning_mismatch.empty() ? choice->tuning : "the table is not used: " + engine->tuning_mismatch;
     report.tile_q = static_cast<int32_t>(choice->tile_rows / choice->heads_per_tile);
     report.splits = static_cast<int32_t>(choice->splits);
     plan->heads_per_tile = choice->heads_per_tile;

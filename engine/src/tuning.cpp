@@ -85,6 +85,20 @@ bool is_lavapipe(const Capabilities& capabilities) {
     return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
 }
 
+// The formula in attention_tiles.comp's head.
+uint64_t tiles_shared_bytes(const Problem& problem, const Choice& choice) {
+    const uint64_t rows = choice.tile_rows;
+    const uint64_t keys = uint64_t{choice.threads_x} * choice.micro_cols;
+    const uint64_t qk_groups = (static_cast<uint64_t>(problem.head_dim) + 3) / 4;
+    const uint64_t value_groups = (static_cast<uint64_t>(problem.value_dim) + 3) / 4;
+    const uint64_t staged_groups = (value_groups + choice.threads_x - 1) / choice.threads_x * choice.threads_x;
+    const uint64_t scores = (rows + keys) * (std::min<uint64_t>(qk_groups, 8) + 1);
+    const uint64_t weights = keys * ((rows + 4) / 4) + choice.step_keys * (staged_groups + 1);
+    return 16 * std::max(scores, weights) + 20 + (choice.subgroup_reduce ? 0 : 4 * rows * choice.threads_x);
+}
+
+}  // namespace
+
 // Rows skeleton on software devices (ledger T1). Steps are unrolled over keys and dims, and lavapipe's compile time grows faster
 // than their length; 16-bit elements take registers to decode, bounds checks of descriptors cost more the more loads a step has.
 void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
@@ -106,16 +120,14 @@ void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice&
     choice.gflops_estimate = !capabilities.software ? 200.0 : is_lavapipe(capabilities) ? 40.0 : 0.3;
 }
 
-// The formula in attention_tiles.comp's head.
-uint64_t tiles_shared_bytes(const Problem& problem, const Choice& choice) {
-    const uint64_t rows = choice.tile_rows;
-    const uint64_t keys = uint64_t{choice.threads_x} * choice.micro_cols;
-    const uint64_t qk_groups = (static_cast<uint64_t>(problem.head_dim) + 3) / 4;
-    const uint64_t value_groups = (static_cast<uint64_t>(problem.value_dim) + 3) / 4;
-    const uint64_t staged_groups = (value_groups + choice.threads_x - 1) / choice.threads_x * choice.threads_x;
-    const uint64_t scores = (rows + keys) * (std::min<uint64_t>(qk_groups, 8) + 1);
-    const uint64_t weights = keys * ((rows + 4) / 4) + choice.step_keys * (staged_groups + 1);
-    return 16 * std::max(scores, weights) + 20 + (choice.subgroup_reduce ? 0 : 4 * rows * choice.threads_x);
+void settle_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    // Rows are reduced within full subgroups, of which the workgroup must be made up. Without them the driver is free to
+    // compile for as few invocations a subgroup as the registers want.
+    const uint32_t subgroup = choice.subgroup_size != 0 ? choice.subgroup_size : capabilities.subgroup_size;
+    choice.subgroup_reduce = capabilities.features.scalar_subgroup && capabilities.features.subgroup_size_control &&
+                             subgroup >= choice.threads_x && choice.workgroup_size % subgroup == 0;
+    choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;
+    choice.shared_bytes = tiles_shared_bytes(problem, choice);
 }
 
 // Tiles skeleton (ledger T2): sizes that fit 16 KiB and 128 invocations, by the device's class and the larger of D and Dv.
@@ -128,24 +140,18 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
     choice.micro_cols = micro_tile.cols;
     choice.micro_rows = micro_tile.rows;
     choice.step_keys = dim > 256 ? 4 : 8;
-    // Rows are reduced within full subgroups, of which the workgroup must be made up. Without them the driver is free to
-    // compile for as few invocations a subgroup as the registers want.
     choice.subgroup_size = required_subgroup_size(device_class, capabilities, choice.workgroup_size);
-    const uint32_t subgroup = choice.subgroup_size != 0 ? choice.subgroup_size : capabilities.subgroup_size;
-    choice.subgroup_reduce = capabilities.features.scalar_subgroup && capabilities.features.subgroup_size_control &&
-                             subgroup >= choice.threads_x && choice.workgroup_size % subgroup == 0;
+    settle_tiles(capabilities, problem, choice);
     if (!choice.subgroup_reduce) choice.subgroup_size = 0;
     if (choice.subgroup_size != 0)
         choice.why += "subgroups of " + std::to_string(choice.subgroup_size) + ": the least of " +
                       std::string(device_class.name) + " has the most registers an invocation; ";
     choice.gflops_estimate = !capabilities.software ? 500.0 : is_lavapipe(capabilities) ? 5.0 : 0.1;
-    auto fits = [&] {
-        choice.tile_rows = choice.workgroup_size / choice.threads_x * choice.micro_rows;
-        choice.shared_bytes = tiles_shared_bytes(problem, choice);
-        return choice.shared_bytes <= capabilities.max_shared_bytes;
-    };
-    while (!fits() && choice.micro_rows > 1) choice.micro_rows /= 2;
-    if (choice.workgroup_size < 4 * choice.threads_x || !fits())
+    while (choice.shared_bytes > capabilities.max_shared_bytes && choice.micro_rows > 1) {
+        choice.micro_rows /= 2;
+        settle_tiles(capabilities, problem, choice);
+    }
+    if (choice.workgroup_size < 4 * choice.threads_x || choice.shared_bytes > capabilities.max_shared_bytes)
         return error(Code::unsupported, "the tiles skeleton needs 32 invocations and " +
                                             std::to_string(choice.shared_bytes) +
                                             " bytes of shared memory here; the device has " +
@@ -153,6 +159,8 @@ Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choi
                                             std::to_string(capabilities.max_shared_bytes));
     return {};
 }
+
+namespace {
 
 void choose_skeleton(const Capabilities& capabilities, const Problem& problem, bool decode_shipped, Choice& choice) {
     // Through descriptors, rows of more than this many elements of k and v take seconds to compile on lavapipe (ledger T1).
@@ -175,21 +183,36 @@ void choose_skeleton(const Capabilities& capabilities, const Problem& problem, b
     }
 }
 
-Status choose_widen(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
-    // A row of k and v is worth copying when this many rows of q read it (ledger T5), and not at any price in memory.
-    constexpr int64_t min_rows = 96;
-    constexpr uint64_t max_automatic_bytes = 1u << 30;
+// What k and v cannot be widened beyond, whoever asks.
+std::string widen_limit(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
     const Shape& s = problem.max_shape;
     const WideRegion wide = wide_region(problem);
     const uint64_t rows =
         static_cast<uint64_t>(s.batch) * static_cast<uint64_t>(s.kv_heads) * static_cast<uint64_t>(s.kv_len);
-    std::string obstacle;
-    if (rows > 0xffffffffull || std::max(wide.k_bytes, wide.v_bytes) / 4 > 0xffffffffull)
-        obstacle = "k or v has more than 2^32 elements";
     if (choice.addressing == Addressing::binding &&
         std::max({largest_tensor_bytes(problem), wide.k_bytes, wide.v_bytes}) + 256 >
             capabilities.max_storage_buffer_range)
-        obstacle = "a tensor is larger than the device's descriptor range";
+        return "a tensor is larger than the device's descriptor range";
+    if (rows > 0xffffffffull || std::max(wide.k_bytes, wide.v_bytes) / 4 > 0xffffffffull)
+        return "k or v has more than 2^32 elements";
+    return {};
+}
+
+}  // namespace
+
+std::string widen_obstacle(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
+    constexpr uint64_t max_bytes = 1u << 30;  // what nobody asked for is not done at any price in memory
+    if (wide_region(problem).end() > max_bytes) return "k and v as f32 take more than 2^30 bytes of workspace";
+    return widen_limit(capabilities, problem, choice);
+}
+
+namespace {
+
+Status choose_widen(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+    // A row of k and v is worth copying when this many rows of q read it (ledger T5).
+    constexpr int64_t min_rows = 96;
+    const Shape& s = problem.max_shape;
+    const std::string obstacle = widen_limit(capabilities, problem, choice);
     switch (problem.widen) {
     case Widen::off: return {};
     case Widen::on:
@@ -205,7 +228,7 @@ Status choose_widen(const Capabilities& capabilities, const Problem& problem, Ch
     // Not through descriptors, whose ranges a caller's strides may exceed where the widened copy would not.
     choice.widen = capabilities.software && choice.skeleton == Skeleton::rows &&
                    choice.addressing == Addressing::address && !wide_already && rows_per_key >= min_rows &&
-                   wide.end() <= max_automatic_bytes && obstacle.empty();
+                   widen_obstacle(capabilities, problem, choice).empty();
     if (choice.widen) choice.why += "k and v are widened to f32 first: a software device pays for decoding; ";
     return {};
 }
@@ -253,16 +276,68 @@ Status choose_path(const Capabilities& capabilities, const Problem& problem, Cho
     return {};
 }
 
+Status check_block_rows(const Problem& problem, const Choice& choice) {
+    const uint32_t rows = choice.tile_rows / choice.heads_per_tile;
+    if (choice.schedule != Schedule::list || choice.skeleton == Skeleton::decode ||
+        static_cast<uint32_t>(problem.block_q) % rows == 0)
+        return {};
+    return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
+                                             " is not a multiple of this plan's tile of " + std::to_string(rows) +
+                                             " query rows");
+}
+
+// `choice` with the given sizes, or why they cannot be.
+Status choose_sizes(const Capabilities& capabilities, const Problem& problem, const KernelSizes& sizes,
+                    Choice& choice) {
+    Choice sized = choice;
+    if (Status status = take_sizes(capabilities, problem, sizes, sized); !status.ok()) return status;
+    if (Status status = check_block_rows(problem, sized); !status.ok()) return status;
+    choice = sized;
+    return {};
+}
+
+// Whether the table's entry settled the choice.
+bool choose_by_table(const Capabilities& capabilities, const Problem& problem, const ChooseOptions& options,
+                     Choice& choice) {
+    const auto entry = options.table->entries.find(choice.key);
+    if (entry == options.table->entries.end()) {
+        choice.tuning = "the table has nothing for this problem";
+        return false;
+    }
+    const KernelSizes& sizes = entry->second.sizes;
+    Status status;
+    if (sizes.skeleton == Skeleton::decode && !options.decode_shipped)
+        status = error(Code::unsupported, "the decode skeleton's module for this mask is not built ahead of time");
+    else status = choose_sizes(capabilities, problem, sizes, choice);
+    if (!status.ok()) {
+        choice.tuning = "the table's entry is not used: " + status.message;
+        return false;
+    }
+    choice.by_table = true;
+    choice.tuning = to_text(sizes);
+    choice.why += "kernel and sizes by the tuning table; ";
+    return true;
+}
+
 }  // namespace
 
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
-                      bool decode_shipped) {
+                      const ChooseOptions& options) {
     Choice choice;
     if (Status status = choose_schedule(problem, hook, choice); !status.ok()) return status;
     if (Status status = choose_addressing(capabilities, problem, choice); !status.ok()) return status;
+    choice.key = tuning_key(problem, hook, choice);
+    if (problem.sizes) {
+        if (Status status = choose_sizes(capabilities, problem, *problem.sizes, choice); !status.ok())
+            return error(status.code, "Problem::sizes: " + status.message);
+        choice.why += "kernel and sizes as asked; ";
+        return choice;
+    }
+    if (options.table != nullptr && choose_by_table(capabilities, problem, options, choice)) return choice;
+
     if (Status status = choose_path(capabilities, problem, choice); !status.ok()) return status;
     if (choice.path == Path::scalar) {
-        choose_skeleton(capabilities, problem, decode_shipped, choice);
+        choose_skeleton(capabilities, problem, options.decode_shipped, choice);
         if (choice.skeleton == Skeleton::decode)
             if (const std::string obstacle = decode_obstacle(capabilities); !obstacle.empty())
                 return error(Code::unsupported, "the decode skeleton was asked for, but " + obstacle);
@@ -270,17 +345,9 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
         if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
         else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
         else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
+        if (Status status = choose_splits(capabilities, problem, problem.splits, choice); !status.ok()) return status;
     }
-
-    if (choice.path == Path::scalar)
-        if (Status status = choose_splits(capabilities, problem, choice); !status.ok()) return status;
-
-    if (choice.schedule == Schedule::list && choice.skeleton != Skeleton::decode &&
-        static_cast<uint32_t>(problem.block_q) % (choice.tile_rows / choice.heads_per_tile) != 0)
-        return error(Code::invalid_argument, "Problem::block_q " + std::to_string(problem.block_q) +
-                                                 " is not a multiple of this plan's tile of " +
-                                                 std::to_string(choice.tile_rows / choice.heads_per_tile) +
-                                                 " query rows");
+    if (Status status = check_block_rows(problem, choice); !status.ok()) return status;
     return choice;
 }
 

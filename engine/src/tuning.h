@@ -1,4 +1,4 @@
-// One function from (capabilities, problem, hook) to the choices of a plan. Ledger: docs/tuning.md.
+// One function from (capabilities, problem, hook, tuning table) to the choices of a plan. Ledger: docs/tuning.md.
 #pragma once
 
 #include "engine_impl.h"
@@ -29,7 +29,12 @@ struct Choice {
     bool literal_sizes = false;  // compiled in instead of specialized
     double gflops_estimate = 1.0;
     std::string why;
+    TuningKey key;
+    bool by_table = false;  // these are the table's sizes
+    std::string tuning;     // PlanReport::tuning
 };
+
+constexpr uint32_t max_splits = 1024;
 
 // Flat tiles of a problem at its bounds, and workgroups of a tile (tile_rows.glsl, attention_decode.comp).
 uint64_t count_tiles(const Problem& problem, const Choice& choice);
@@ -46,15 +51,41 @@ std::string decode_obstacle(const Capabilities& capabilities);
 // Whether `automatic` takes it.
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice);
 void tune_decode(const Capabilities& capabilities, const Problem& problem, Choice& choice);
-// After tiles are settled.
-Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+// After tiles are settled. `asked`: as Problem::splits.
+Status choose_splits(const Capabilities& capabilities, const Problem& problem, int32_t asked, Choice& choice);
+
+void tune_rows(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+Status tune_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+// What follows from the tiles skeleton's sizes: rows, shared memory, and whether rows are reduced by shuffles.
+void settle_tiles(const Capabilities& capabilities, const Problem& problem, Choice& choice);
+// Why k and v cannot be widened, or not by a choice of ours; empty: they can.
+std::string widen_obstacle(const Capabilities& capabilities, const Problem& problem, const Choice& choice);
 
 // Whether the matrix units can compute the problem by `path`, khr or nv, and if so how. Errors: Code::unsupported with the reason.
 Status tune_matrix(const Capabilities& capabilities, const Problem& problem, Path path, Choice& choice);
 
-// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently. `decode_shipped`:
-// whether `automatic` may take the decode skeleton, whose modules are built ahead of time for fewer masks.
+// The same with the given sizes instead of its own, as far as the kernels' rules and the device allow them.
+Status take_matrix_sizes(const Capabilities& capabilities, const Problem& problem, const KernelSizes& sizes,
+                         Choice& choice);
+
+// After schedule and addressing are settled: what a tuning table calls the problem, a choice's sizes, and the way back. The latter
+// fills in everything behind schedule and addressing, or says why these sizes cannot be.
+TuningKey tuning_key(const Problem& problem, const EmittedHook& hook, const Choice& choice);
+KernelSizes sizes_of(const Choice& choice, const TuningKey& key);
+Status take_sizes(const Capabilities& capabilities, const Problem& problem, const KernelSizes& sizes, Choice& choice);
+// Engine::neighbours.
+std::vector<KernelSizes> neighbours_of(const Capabilities& capabilities, const Problem& problem,
+                                       const EmittedHook& hook, const KernelSizes& from);
+
+struct ChooseOptions {
+    // Whether `automatic` and the table may take the decode skeleton, whose modules are built ahead of time for fewer masks.
+    bool decode_shipped = true;
+    const TuningTable* table = nullptr;
+};
+
+// Errors: Code::unsupported with the reason when an explicit request cannot be met; nothing falls back silently.
+// A table's sizes that cannot be are left out; Choice::tuning says why.
 Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, const EmittedHook& hook,
-                      bool decode_shipped = true);
+                      const ChooseOptions& options = {});
 
 }  // namespace vkattn

@@ -8,8 +8,6 @@
 namespace vkattn {
 namespace {
 
-constexpr uint32_t most_splits = 1024;
-
 // Query rows that share a key.
 int64_t rows_per_key(const Problem& problem) {
     const Shape& s = problem.max_shape;
@@ -124,7 +122,7 @@ uint64_t partials_bytes(const Problem& problem, const Choice& choice) {
            (static_cast<uint64_t>((problem.value_dim + 3) / 4) * 4 + 4);
 }
 
-Status choose_splits(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
+Status choose_splits(const Capabilities& capabilities, const Problem& problem, int32_t asked, Choice& choice) {
     const Shape& s = problem.max_shape;
     const bool decode = choice.skeleton == Skeleton::decode;
     auto obstacle = [&]() -> std::string {
@@ -140,10 +138,10 @@ Status choose_splits(const Capabilities& capabilities, const Problem& problem, C
                    " bytes, more than the device's descriptor range";
         return {};
     };
-    if (problem.splits != 0) {
-        choice.splits = static_cast<uint32_t>(problem.splits);
+    if (asked != 0) {
+        choice.splits = static_cast<uint32_t>(asked);
         if (const std::string why = obstacle(); !why.empty())
-            return error(Code::limit_exceeded, "Problem::splits is " + std::to_string(problem.splits) + ", but " + why);
+            return error(Code::limit_exceeded, "Problem::splits is " + std::to_string(asked) + ", but " + why);
         if (choice.splits > 1) choice.why += "splits as asked; ";
         return {};
     }
@@ -160,7 +158,7 @@ Status choose_splits(const Capabilities& capabilities, const Problem& problem, C
     if (decode) wanted = std::max((busy * cores + tiles - 1) / tiles, (even * cores + entry_tiles - 1) / entry_tiles);
     else if (2 * tiles <= cores) wanted = (even * cores + tiles - 1) / tiles;
     if (decode) wanted *= choice.workgroup_size / choice.threads_x;
-    const uint64_t most = std::clamp<uint64_t>(static_cast<uint64_t>(s.kv_len) / least_keys, 1, most_splits);
+    const uint64_t most = std::clamp<uint64_t>(static_cast<uint64_t>(s.kv_len) / least_keys, 1, max_splits);
     choice.splits = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 1, most));
     while (choice.splits > 1 && (partials_bytes(problem, choice) > most_automatic_bytes || !obstacle().empty()))
         choice.splits /= 2;

@@ -173,4 +173,54 @@ Status tune_matrix(const Capabilities& capabilities, const Problem& problem, Pat
     return {};
 }
 
+Status take_matrix_sizes(const Capabilities& capabilities, const Problem& problem, const KernelSizes& sizes,
+                         Choice& choice) {
+    // What an invocation may be asked to keep in registers, spilled or not: compilers' time is what has to be bounded here.
+    constexpr uint64_t most_floats = 128;
+    if (Status status = tune_matrix(capabilities, problem, sizes.path, choice); !status.ok()) return status;
+    const auto wrong = [](const char* name, uint32_t value, const std::string& right) {
+        return error(Code::invalid_argument,
+                     std::string(name) + " is " + std::to_string(value) + "; " + right + " would be right");
+    };
+    const auto& shapes = shapes_of(capabilities, problem.q_type, sizes.path);
+    const auto shape = std::find_if(shapes.begin(), shapes.end(), [&](const MatrixShape& s) {
+        return s.m == sizes.matrix_m && s.n == sizes.matrix_n && s.k == sizes.matrix_k;
+    });
+    if (shape == shapes.end())
+        return error(Code::invalid_argument, "the device has no matrices of " + std::to_string(sizes.matrix_m) + "x" +
+                                                 std::to_string(sizes.matrix_n) + "x" + std::to_string(sizes.matrix_k));
+    if (sizes.subgroup_size == 0 && choice.subgroup_size != 0)
+        return wrong("subgroup_size", 0, "one that can be required, " + std::to_string(choice.subgroup_size) + " say,");
+    const uint32_t lanes = sizes.subgroup_size != 0 ? sizes.subgroup_size : choice.lanes;
+    const uint32_t subgroups = sizes.workgroup_size / lanes, row_groups = sizes.tile_rows / shape->m;
+    if (subgroups == 0 || !std::has_single_bit(sizes.tile_rows) || row_groups == 0 || row_groups > subgroups)
+        return wrong("tile_rows", sizes.tile_rows,
+                     "a power of two from a matrix's " + std::to_string(shape->m) + " to as many for each of the " +
+                         std::to_string(subgroups) + " subgroups");
+    const uint32_t split = subgroups / row_groups, least_step = std::max(shape->n, shape->k);
+    const auto value_dim = static_cast<uint32_t>(problem.value_dim);
+    if (!std::has_single_bit(sizes.step_keys) || sizes.step_keys < least_step || sizes.step_keys > 128)
+        return wrong("step_keys", sizes.step_keys, "a power of two from " + std::to_string(least_step) + " to 128");
+    const uint64_t sharers = uint64_t{lanes} * split;
+    const uint64_t scores = uint64_t{shape->m} * sizes.step_keys / (sizes.path == Path::nv ? lanes : sharers);
+    const uint64_t acc = uint64_t{shape->m} * round_up(value_dim, shape->n * split) / sharers;
+    // A lane's groups of four scores are bits of one word.
+    const uint32_t softmax_rows = (shape->m + split - 1) / split;
+    const uint32_t row_lanes = std::min(std::max(lanes / softmax_rows, 1u), sizes.step_keys / 4);
+    if (scores > most_floats || acc > most_floats || sizes.step_keys / 4 / row_lanes > 8)
+        return error(Code::invalid_argument, "an invocation would keep " + std::to_string(scores) + " scores and " +
+                                                 std::to_string(acc) + " floats of o; at most " +
+                                                 std::to_string(most_floats) + " of each, and 32 scores of a row, fit");
+    choice.matrix = *shape;
+    choice.lanes = lanes;
+    choice.subgroup_size = sizes.subgroup_size;
+    choice.workgroup_size = sizes.workgroup_size;
+    choice.tile_rows = sizes.tile_rows;
+    choice.step_keys = sizes.step_keys;
+    choice.qk_chunk = choose_chunk(static_cast<uint32_t>(problem.head_dim), shape->k);
+    choice.value_chunk = choose_chunk(value_dim, shape->n * split);
+    choice.shared_bytes = count_shared_bytes(problem, choice);
+    return {};
+}
+
 }  // namespace vkattn

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "sampled_rows.h"
+#include "../cli/sampled_rows.h"
 #include "support/submit.h"
 #include "vkattn/classify.h"
 #include "vkattn/emit.h"
@@ -195,9 +195,10 @@ Result<RunTime> AttentionCase::run() const {
 }
 
 Result<RowErrors> AttentionCase::check() const {
-    const auto rows = sample_rows(tensors_.shape, checked_rows);
+    const auto rows = cli::sample_rows(tensors_.shape, checked_rows);
     const double weight_unit = report().path != "scalar" ? cli::ulp_at_one(tensors_.v.type) / 2.0 : 0.0;
-    auto reference = reference_rows(described_, tensors_, rows, weight_unit);
+    auto reference =
+        cli::reference_rows(described_.mask, described_.score_mod, described_.bindings, tensors_, rows, weight_unit);
     if (!reference) return reference.status();
     const uint64_t row_bytes = static_cast<uint64_t>(tensors_.value_dim) * element_bytes(tensors_.q.type);
     std::vector<uint8_t> picked(rows.size() * row_bytes);

@@ -9,6 +9,7 @@
 
 #include "../cli/checks.h"
 #include "../cli/command.h"
+#include "../cli/tuning_file.h"
 #include "host_costs.h"
 #include "measurement.h"
 #include "progress.h"
@@ -29,7 +30,7 @@ using cli::exit_usage;
 
 struct Options {
     std::string suite, mask, score, shape, type = "f32", only, device, peers = "auto", python = "python3", json, csv,
-                                           html;
+                                           html, tuning;
     int32_t repeats = 0;  // 0: the suite's
     double max_ms = 0.0;  // 0: the suite's
     bool single() const { return !mask.empty() || !score.empty() || !shape.empty(); }
@@ -105,6 +106,7 @@ void print_limits(const char* label, const DeviceLimits& limits) {
 
 void print_head(const Report& report) {
     std::printf("%s (%s)\n", report.device.c_str(), report.driver.c_str());
+    if (!report.tuning.empty()) std::printf("tuning table %s\n", report.tuning.c_str());
     print_limits("limits", report.limits);
     for (const Peer& peer : report.peers)
         std::printf("peer %s: %s%s\n", peer.name.c_str(), peer.state == PeerState::present ? "" : "absent, ",
@@ -207,6 +209,11 @@ Result<Bench> open(const Options& options, MakeCompiler make) {
     if (make != nullptr) bench.compiler = make();
     EngineOptions engine_options;
     engine_options.compiler = bench.compiler.get();
+    if (!options.tuning.empty()) {
+        auto table = cli::read_tuning_table(options.tuning);
+        if (!table) return cli::about("--tuning", table.status());
+        engine_options.tuning = std::make_shared<const TuningTable>(std::move(*table));
+    }
     auto engine = Engine::create(bench.device->host(), engine_options);
     if (!engine) return engine.status();
     bench.engine = std::move(*engine);
@@ -231,6 +238,7 @@ int run(const Options& options) {
     report.device = bench->device->info().name;
     report.driver = bench->device->info().driver;
     report.software = bench->engine->capabilities().software;
+    report.tuning = options.tuning;
 
     progress.begin("the device's limits");
     constexpr double quick_limit_ms = 200.0, full_limit_ms = 2000.0;
@@ -324,6 +332,8 @@ int run_program(int argc, char** argv) {
     app.add_option("--max-ms", o.max_ms, "Skip cases whose single run is estimated to take longer [2000; full: 20000]")
         ->check(cli::whole_number(1, 100000000))
         ->type_name("MS");
+    app.add_option("--tuning", o.tuning, "Kernels and sizes that 'vkattn tune --table F' found on this device [none]")
+        ->type_name("F");
     app.add_option("--json", o.json, "Write all figures to this file")->type_name("F");
     app.add_option("--csv", o.csv, "Write a line for each case to this file")->type_name("F");
     app.add_option("--html", o.html, "Write a page with plots to this file; it needs nothing else")->type_name("F");

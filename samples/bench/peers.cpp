@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "sampled_rows.h"
+#include "../cli/sampled_rows.h"
 #include "support/file.h"
 #include "vkattn/create_mask.h"
 
@@ -186,13 +186,14 @@ PeerResult RunningPeer::finish(const AttentionCase& attention) {
         give_up("failed", "its output has another size");
         return result_;
     }
-    const auto rows = sample_rows(s, AttentionCase::checked_rows);
-    auto reference = reference_rows(attention.described(), t, rows);
+    const auto rows = cli::sample_rows(s, AttentionCase::checked_rows);
+    const Described& described = attention.described();
+    auto reference = cli::reference_rows(described.mask, described.score_mod, described.bindings, t, rows);
     if (!reference) {
         give_up("failed", reference.status().message);
         return result_;
     }
-    const auto o = pick_rows(cli::widened(*bytes, ElementType::f32), s, t.value_dim, rows);
+    const auto o = cli::pick_rows(cli::widened(*bytes, ElementType::f32), s, t.value_dim, rows);
     const RowErrors errors = compare_rows(*reference, o.data(), static_cast<int64_t>(rows.size()), t.value_dim, 0.0);
     result_.worst_row_error = errors.worst;
     result_.timings = summarise(times_ms_);

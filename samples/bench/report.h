@@ -55,6 +55,7 @@ struct StartResult {
 
 struct Report {
     std::string version, suite, device, driver;
+    std::string tuning;  // file of the tuning table that was used; empty: none
     bool software = false;
     DeviceLimits limits;
     std::vector<Peer> peers;

@@ -158,7 +158,8 @@ std::string to_html(const Report& report) {
         "table{border-collapse:collapse;font-size:12px}th,td{border:1px solid #ccc;padding:2px 6px;text-align:left}"
         "svg{max-width:100%;height:auto}</style>\n</head>\n<body>\n<h1>vkattn-bench</h1>\n<p>" +
         html_escaped(report.device + " (" + report.driver + "), vkattn " + report.version + ", suite " + report.suite +
-                     ", " + cli::fixed(report.seconds, 0) + " s") +
+                     (report.tuning.empty() ? "" : ", tuning table " + report.tuning) + ", " +
+                     cli::fixed(report.seconds, 0) + " s") +
         "</p>\n";
     page += section(
         "Limits of the device",

@@ -82,6 +82,20 @@ Result<BlockSize> parse_block_size(std::string_view text) {
     return size;
 }
 
+std::string cache_directory(const std::string& wish) {
+    if (wish == "none") return {};
+    if (!wish.empty()) return wish;
+#ifdef _WIN32
+    const char* root = std::getenv("LOCALAPPDATA");
+    return root == nullptr ? std::string() : std::string(root) + "\\vkattn";
+#else
+    const char* root = std::getenv("XDG_CACHE_HOME");
+    if (root != nullptr && *root == '/') return std::string(root) + "/vkattn";
+    const char* home = std::getenv("HOME");
+    return home == nullptr || *home != '/' ? std::string() : std::string(home) + "/.cache/vkattn";
+#endif
+}
+
 std::string fixed(double value, int digits) {
     char text[64];
     std::snprintf(text, sizeof text, "%.*f", digits, value);

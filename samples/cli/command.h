@@ -25,6 +25,7 @@ using Action = std::function<int()>;
 void add_devices(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_mask(CLI::App& app, Action& action);
+void add_tune(CLI::App& app, Action& action);
 
 // "vkattn: --mask: column 3: ..." on stderr. Returns the exit code that belongs to the error.
 int fail(const Status& status);
@@ -41,6 +42,9 @@ struct BlockSize {
     int32_t q = 128, kv = 128;
 };
 Result<BlockSize> parse_block_size(std::string_view text);  // "128x64", "128"
+
+// Of compiled shaders: the wish, where the system keeps such things, or none.
+std::string cache_directory(const std::string& wish);
 
 std::string fixed(double value, int digits);  // "%.*f"
 std::string scientific(double value);         // "%.2e"

@@ -29,7 +29,7 @@ int usage_failed(const CLI::App& app, const CLI::ParseError& problem, std::strin
     const std::vector<CLI::App*> called = app.get_subcommands();
     if (called.empty() && !first.empty() && first.front() != '-')
         return usage_error("there is no command '" + std::string(first) +
-                           "'; the commands are devices, run, mask and version");
+                           "'; the commands are devices, run, mask, tune and version");
     const std::string command = called.empty() ? "vkattn" : "vkattn " + called.front()->get_name();
     return usage_error(std::string(problem.what()) + "\nTry '" + command + " --help'.");
 }
@@ -45,12 +45,14 @@ int run_program(int argc, char** argv) {
                "  vkattn mask --mask 'causal() && sliding_window(200)' --q-len 1024 --kv-len 1024\n"
                "  vkattn run --in qkv.safetensors --out o.safetensors --mask 'causal()' --check\n"
                "  vkattn run --random 1x8x1024x64 --mask 'document(ids)' --in tables.safetensors --repeat 10\n"
+               "  vkattn tune --table tuned.txt --budget 300\n"
                "\n'vkattn COMMAND --help' explains a command, with all named masks.\n"
                "Exit codes: 0 done; 1 a wrong result, or something failed; 2 bad usage, or bad input text or files.");
     Action action;
     add_devices(app, action);
     add_run(app, action);
     add_mask(app, action);
+    add_tune(app, action);
     app.add_subcommand("version", "Print vkattn's version and what it was built with")->callback([&] {
         action = print_version;
     });

@@ -15,6 +15,7 @@
 #include "description.h"
 #include "support/file.h"
 #include "tensors.h"
+#include "tuning_file.h"
 #include "vkattn/classify.h"
 #include "vkattn/reference.h"
 #include "vkattn/simplify.h"
@@ -29,7 +30,8 @@ namespace {
 
 struct Options {
     DescriptionText text;
-    std::string in, out, random, type = "f32", device, path = "auto", schedule = "auto", block = "128x128", json, cache;
+    std::string in, out, random, type = "f32", device, path = "auto", schedule = "auto", block = "128x128", json, cache,
+                                 tuning;
     std::optional<float> scale;
     bool check = false;
     int32_t repeats = 1;
@@ -52,31 +54,6 @@ struct Outcome {
     int64_t pairs = 0;  // that attend
     std::optional<CheckResult> check;
 };
-
-Schedule schedule_of(const std::string& name) {
-    if (name == "dense") return Schedule::dense;
-    if (name == "interval") return Schedule::interval;
-    return name == "list" ? Schedule::list : Schedule::automatic;
-}
-
-ElementType type_of(const std::string& name) {
-    return name == "f16" ? ElementType::f16 : name == "bf16" ? ElementType::bf16 : ElementType::f32;
-}
-
-// Compiled shaders are kept between runs, where the system keeps such things.
-std::string cache_directory(const std::string& wish) {
-    if (wish == "none") return {};
-    if (!wish.empty()) return wish;
-#ifdef _WIN32
-    const char* root = std::getenv("LOCALAPPDATA");
-    return root == nullptr ? std::string() : std::string(root) + "\\vkattn";
-#else
-    const char* root = std::getenv("XDG_CACHE_HOME");
-    if (root != nullptr && *root == '/') return std::string(root) + "/vkattn";
-    const char* home = std::getenv("HOME");
-    return home == nullptr || *home != '/' ? std::string() : std::string(home) + "/.cache/vkattn";
-#endif
-}
 
 Status classify(const Description& description, const Shape& shape, BlockSize block, Outcome& outcome) {
     const Progress progress("classifying blocks");
@@ -177,6 +154,7 @@ void print_summary(const support::Device& device, const AttentionTensors& tensor
                      ", tiles of " + std::to_string(report.tile_q) + (report.tile_q == 1 ? " query" : " queries") +
                      (report.splits == 1 ? "" : ", keys in " + std::to_string(report.splits) + " parts"));
     line("why", report.why.ends_with("; ") ? report.why.substr(0, report.why.size() - 2) : report.why);
+    if (!report.tuning.empty()) line("tuning", report.tuning);
     line("blocks", std::to_string(full) + " full, " + std::to_string(partial) + " partial, " +
                        std::to_string(total - full - partial) + " empty of " + std::to_string(total) + " (" +
                        std::to_string(mask.block_q) + "x" + std::to_string(mask.block_kv) + "), " +
@@ -227,7 +205,10 @@ Status write_json(const Options& options, const support::Device& device, const A
         {"skeleton", outcome.run.report.skeleton},
         {"splits", outcome.run.report.splits},
         {"simplified", outcome.simplified},
+        {"sizes", to_text(outcome.run.report.sizes)},
+        {"tuning", nullptr},
     };
+    if (!outcome.run.report.tuning.empty()) json["tuning"] = outcome.run.report.tuning;
     if (outcome.check) {
         json["worst_row_error"] = finite(outcome.check->rows.worst);
         json["row_error_bound"] = finite(outcome.check->rows.bound);
@@ -273,13 +254,21 @@ int run(const Options& options) {
         splits = static_cast<int32_t>(*parsed);
     }
 
+    std::shared_ptr<const TuningTable> tuning;
+    if (!options.tuning.empty()) {
+        auto table = read_tuning_table(options.tuning);
+        if (!table) return fail(about("--tuning", table.status()));
+        tuning = std::make_shared<const TuningTable>(std::move(*table));
+    }
+
     std::optional<support::Safetensors> file;
     if (!options.in.empty()) {
         auto opened = support::Safetensors::open(options.in);
         if (!opened) return usage_error("--in: " + opened.status().message);
         file.emplace(std::move(*opened));
     }
-    auto tensors = options.random.empty() ? find_tensors(*file) : random_tensors(options.random, type_of(options.type));
+    auto tensors =
+        options.random.empty() ? find_tensors(*file) : random_tensors(options.random, type_named(options.type));
     if (!tensors) return fail(about(options.random.empty() ? "--in" : "--random", tensors.status()));
     constexpr std::string_view qkv[] = {"q", "k", "v"};
     auto description = describe(options.text, file ? &*file : nullptr, qkv);
@@ -303,13 +292,11 @@ int run(const Options& options) {
         return fail(about("--mask", status));
     RunWishes wishes;
     wishes.scale = options.scale;
-    wishes.path = options.path == "scalar" ? Path::scalar
-                  : options.path == "khr"  ? Path::khr
-                  : options.path == "nv"   ? Path::nv
-                                           : Path::automatic;
-    wishes.schedule = schedule_of(options.schedule);
+    wishes.path = path_named(options.path);
+    wishes.schedule = schedule_named(options.schedule);
     wishes.splits = splits;
     wishes.repeats = options.repeats;
+    wishes.tuning = std::move(tuning);
     wishes.cache_directory = cache_directory(options.cache);
     auto result = run_attention(**device, compiler.get(), *tensors, *description, outcome.block_mask, wishes);
     if (!result) return fail(in_users_words(result.status()));
@@ -377,6 +364,9 @@ void add_run(CLI::App& app, Action& action) {
     command->add_option("--repeat", o.repeats, "Timed runs, after one warm-up [1]")
         ->check(whole_number(1, 1000000))
         ->type_name("N");
+    command
+        ->add_option("--tuning", o.tuning, "Kernels and sizes that 'vkattn tune --table F' found on this device [none]")
+        ->type_name("F");
     command->add_option("--json", o.json, "Also write the figures to this file")->type_name("F");
     command->add_option("--cache", o.cache, "Folder of compiled shaders, or none [the user's cache folder]")
         ->type_name("DIR|none");

@@ -8,9 +8,9 @@
 #include <set>
 
 #include "bench/bench_case.h"
-#include "bench/sampled_rows.h"
 #include "bench/svg_plot.h"
 #include "bench/timings.h"
+#include "cli/sampled_rows.h"
 #include "support/child_process.h"
 #include "support/html.h"
 
@@ -42,9 +42,10 @@ TEST_CASE("sampled rows are rows of reference_attention, bit for bit") {
             REQUIRE(described.ok());
             auto tensors = cli::random_tensors(size_text(c), type);
             REQUIRE(tensors.ok());
-            const auto rows = sample_rows(c.shape, 40);
+            const auto rows = cli::sample_rows(c.shape, 40);
             CHECK(rows.size() == 40);
-            auto sampled = reference_rows(*described, *tensors, rows);
+            auto sampled =
+                cli::reference_rows(described->mask, described->score_mod, described->bindings, *tensors, rows);
             REQUIRE(sampled.ok());
 
             const auto q = cli::widened(tensors->q.bytes, type), k = cli::widened(tensors->k.bytes, type),
@@ -60,10 +61,10 @@ TEST_CASE("sampled rows are rows of reference_attention, bit for bit") {
             REQUIRE(whole.ok());
             std::vector<float> whole_o(whole->o.begin(), whole->o.end()),
                 sampled_o(sampled->o.begin(), sampled->o.end());
-            CHECK(pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
+            CHECK(cli::pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
             whole_o.assign(whole->plain_f32_o.begin(), whole->plain_f32_o.end());
             sampled_o.assign(sampled->plain_f32_o.begin(), sampled->plain_f32_o.end());
-            CHECK(pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
+            CHECK(cli::pick_rows(whole_o, c.shape, c.head_dim, rows) == sampled_o);
             for (size_t i = 0; i < rows.size(); i++) {
                 const auto row = static_cast<size_t>((rows[i].b * 6 + rows[i].h) * 37 + rows[i].q);
                 CHECK(sampled->lse[i] == whole->lse[row]);
@@ -74,20 +75,20 @@ TEST_CASE("sampled rows are rows of reference_attention, bit for bit") {
 
 TEST_CASE("sampled rows reach the ends, several heads and no row twice") {
     const Shape shape{2, 8, 2, 1000, 1000};
-    const auto rows = sample_rows(shape, 6);
+    const auto rows = cli::sample_rows(shape, 6);
     REQUIRE(rows.size() == 6);
     CHECK((rows.front().b == 0 && rows.front().h == 0 && rows.front().q == 0));
     CHECK((rows.back().b == 1 && rows.back().h == 7 && rows.back().q == 999));
     std::set<int32_t> heads, positions;
-    for (const QueryRow& row : rows) {
+    for (const cli::QueryRow& row : rows) {
         heads.insert(row.b * 8 + row.h);
         positions.insert(row.q);
         CHECK((row.q >= 0 && row.q < 1000));
     }
     CHECK(heads.size() == 6);
     CHECK(positions.size() == 6);
-    CHECK(sample_rows({1, 1, 1, 1, 5}, 6).size() == 1);
-    CHECK(sample_rows({1, 3, 1, 1, 5}, 6).size() == 3);
+    CHECK(cli::sample_rows({1, 1, 1, 1, 5}, 6).size() == 1);
+    CHECK(cli::sample_rows({1, 3, 1, 1, 5}, 6).size() == 3);
 }
 
 TEST_CASE("timings: median, least, and the distance between the quartiles") {

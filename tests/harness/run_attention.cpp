@@ -125,6 +125,7 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
       engine_(options.engine != nullptr ? *options.engine : shared_engine()) {
     vkattn::Problem problem = problem_of(c, inputs);
     problem.max_dispatch_ms = options.max_dispatch_ms;
+    problem.sizes = options.sizes;
     problem.build_lists = options.build_lists;
     // k and v may be null where no call has keys.
     if (c.shape.kv_len == 0) problem.max_shape.kv_len = 0;

@@ -56,6 +56,7 @@ struct RunOptions {
     int32_t drop_barrier = -1;    // the negative control: validation messages are then returned, not checked
     bool expect_refusal = false;  // a refusal is a result: RunResult::refused says why
     double max_dispatch_ms = 500.0;
+    std::optional<vkattn::KernelSizes> sizes;
     std::optional<float> scale;
     std::optional<Elsewhere> k, o;
     // With ListEncoding::indices: the arrays (null: the case's list, padded), or lists that the device makes.

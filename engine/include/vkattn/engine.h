@@ -22,6 +22,7 @@
 #include "vkattn/device.h"
 #include "vkattn/mask.h"
 #include "vkattn/result.h"
+#include "vkattn/tuning_table.h"
 #include "vkattn/types.h"
 
 namespace vkattn {
@@ -53,6 +54,9 @@ struct EngineOptions {
     const ShaderCompiler* compiler = nullptr;  // null: ahead-of-time modules only
     std::string cache_directory;               // empty: no disk cache of compiled modules
     LimitOverrides limits;
+    // Sizes that were measured on this device (vkattn/tuning_table.h). One of another device, driver or version of the kernels is
+    // not used; PlanReport::tuning says so.
+    std::shared_ptr<const TuningTable> tuning;
 };
 
 // What the device can do, and why not more.
@@ -73,6 +77,7 @@ struct Capabilities {
     uint64_t max_storage_buffer_range = 0;
     uint64_t storage_offset_alignment = 1;
     std::vector<std::string> reasons;  // one line a path or feature that is not available
+    std::string device_key;            // pipelineCacheUUID, driver version, name, subgroup size
     std::string cache_key;             // pipelineCacheUUID, driver version, name, subgroup size, features
 };
 
@@ -107,6 +112,9 @@ struct Problem {
     // parts' softmax states in ascending order. 0: as many as keep the device's cores busy, none where the tiles alone do; 1: off;
     // at most 1024. Takes 4 (Dv + 8) bytes of workspace a row and part. Results do not depend on anything but this number.
     int32_t splits = 0;
+    // The kernel and its sizes, as a tuner tries them (Engine::neighbours). Refused with the reason where they do not fit the device,
+    // the kernel's rules, or another wish that is made here. None: plan() chooses, by the engine's tuning table where it has one.
+    std::optional<KernelSizes> sizes;
     int32_t block_q = 0;  // of the lists that Args will carry; 0: no lists
     int32_t block_kv = 0;
     ListEncoding list_encoding = ListEncoding::runs;
@@ -205,6 +213,9 @@ struct PlanReport {
     uint64_t tables_bytes = 0;  // what Buffers::tables must hold at least; 0: no tables or lists
     double estimated_ms = 0.0;  // of a dense mask at the upper bounds
     uint32_t dispatches = 0;    // of an unsliced record at the upper bounds
+    KernelSizes sizes;          // of the attention kernel; splits 0 where q_len is 128 and more
+    TuningKey tuning_key;       // what a tuning table calls this problem
+    std::string tuning;  // whether sizes are those of the engine's tuning table, or why not; empty without a table
     std::string module;  // where the shader came from: "ahead of time" | "disk cache" | "compiled" | "there already"
     double compile_ms = 0.0;  // GLSL to SPIR-V and pipeline creation in this plan; 0 when all was there
 };
@@ -245,6 +256,9 @@ class Engine {
 
     const Capabilities& capabilities() const;
     Result<Plan> plan(const Problem& problem);
+    // What else a tuner may try beside `from`, a plan's PlanReport::sizes: the same kernel with one size halved, doubled or one more or
+    // less, and other kernels with their own sizes. Each is one that plan() takes as Problem::sizes; nothing is compiled or measured.
+    Result<std::vector<KernelSizes>> neighbours(const Problem& problem, const KernelSizes& from) const;
     // Pipelines made since create(): changing windows, literals, lengths or tables must not move it.
     uint64_t pipelines_created() const;
 

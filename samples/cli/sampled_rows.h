@@ -4,11 +4,11 @@
 #include <span>
 #include <vector>
 
-#include "../cli/tensors.h"
-#include "bench_case.h"
+#include "tensors.h"
+#include "vkattn/mask.h"
 #include "vkattn/reference.h"
 
-namespace vkattn::bench {
+namespace vkattn::cli {
 
 struct QueryRow {
     int32_t b = 0, h = 0, q = 0;
@@ -18,12 +18,14 @@ struct QueryRow {
 std::vector<QueryRow> sample_rows(const Shape& shape, int32_t count);
 
 // What reference_attention has for these rows, in their order: o [rows, Dv], lse [rows] and the plain f32 loop's o. The scale is
-// 1 / sqrt(D) in f32, as the device has it. weight_unit: as in ReferenceInput.
-Result<ReferenceOutput> reference_rows(const Described& described, const cli::AttentionTensors& tensors,
-                                       std::span<const QueryRow> rows, double weight_unit = 0.0);
+// 1 / sqrt(D) in f32, as the device has it. weight_unit: as in ReferenceInput. The tensors hold no
+// infinity and no NaN.
+Result<ReferenceOutput> reference_rows(const Mask& mask, const ScoreMod& score_mod, const Bindings& bindings,
+                                       const AttentionTensors& tensors, std::span<const QueryRow> rows,
+                                       double weight_unit = 0.0);
 
 // The same rows of an o [B, Hq, Lq, Dv] in f32.
 std::vector<float> pick_rows(std::span<const float> o, const Shape& shape, int32_t value_dim,
                              std::span<const QueryRow> rows);
 
-}  // namespace vkattn::bench
+}  // namespace vkattn::cli

@@ -6,7 +6,7 @@
 
 #include "vkattn/evaluate.h"
 
-namespace vkattn::bench {
+namespace vkattn::cli {
 namespace {
 
 template <class T>
@@ -34,9 +34,9 @@ T attend(const std::vector<int32_t>& keys, const std::vector<T>& scores, const f
 }
 
 // `length` rows of `dim` elements from row `first` on, as f32.
-std::vector<float> widened_rows(const cli::AttentionTensors::One& tensor, int64_t first, int64_t length, int32_t dim) {
+std::vector<float> widened_rows(const AttentionTensors::One& tensor, int64_t first, int64_t length, int32_t dim) {
     const uint64_t row_bytes = static_cast<uint64_t>(dim) * element_bytes(tensor.type);
-    return cli::widened(
+    return widened(
         tensor.bytes.subspan(static_cast<uint64_t>(first) * row_bytes, static_cast<uint64_t>(length) * row_bytes),
         tensor.type);
 }
@@ -59,14 +59,15 @@ std::vector<QueryRow> sample_rows(const Shape& shape, int32_t count) {
     return rows;
 }
 
-Result<ReferenceOutput> reference_rows(const Described& described, const cli::AttentionTensors& tensors,
-                                       std::span<const QueryRow> rows, double weight_unit) {
+Result<ReferenceOutput> reference_rows(const Mask& mask, const ScoreMod& score_mod, const Bindings& bindings,
+                                       const AttentionTensors& tensors, std::span<const QueryRow> rows,
+                                       double weight_unit) {
     const Shape& shape = tensors.shape;
-    auto mask = Evaluator::make(described.mask, shape, described.bindings);
-    if (!mask) return mask.status();
-    auto score_mod = Evaluator::make(described.score_mod, shape, described.bindings);
-    if (!score_mod) return score_mod.status();
-    const bool identity = described.score_mod.is_identity();
+    auto masks = Evaluator::make(mask, shape, bindings);
+    if (!masks) return masks.status();
+    auto scores_of = Evaluator::make(score_mod, shape, bindings);
+    if (!scores_of) return scores_of.status();
+    const bool identity = score_mod.is_identity();
     const int32_t d = tensors.head_dim, dv = tensors.value_dim;
     const float scale = 1.0f / std::sqrt(static_cast<float>(d));
 
@@ -86,13 +87,13 @@ Result<ReferenceOutput> reference_rows(const Described& described, const cli::At
         std::vector<double> scores;
         std::vector<float> plain_scores;
         for (int32_t kv = 0; kv < shape.kv_len; kv++) {
-            if (!mask->mask(b, h, q, kv)) continue;
+            if (!masks->mask(b, h, q, kv)) continue;
             const float* key = k.data() + int64_t{kv} * d;
             double score = dot<double>(query.data(), key, d) * double{scale};
             float plain = dot<float>(query.data(), key, d) * scale;
             if (!identity) {  // a score mod is defined on f32
-                score = double{score_mod->score(static_cast<float>(score), b, h, q, kv)};
-                plain = score_mod->score(plain, b, h, q, kv);
+                score = double{scores_of->score(static_cast<float>(score), b, h, q, kv)};
+                plain = scores_of->score(plain, b, h, q, kv);
             }
             keys.push_back(kv);
             scores.push_back(score);
@@ -120,4 +121,4 @@ std::vector<float> pick_rows(std::span<const float> o, const Shape& shape, int32
     return picked;
 }
 
-}  // namespace vkattn::bench
+}  // namespace vkattn::cli

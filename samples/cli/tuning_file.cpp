@@ -1,0 +1,20 @@
+#include "tuning_file.h"
+
+#include "support/file.h"
+
+namespace vkattn::cli {
+
+Result<TuningTable> read_tuning_table(const std::filesystem::path& path) {
+    constexpr uint64_t max_bytes = 1u << 20;  // the parser's own limit
+    auto bytes = support::read_file(path, max_bytes);
+    if (!bytes) return error(Code::invalid_argument, bytes.status().message);
+    auto table = parse_tuning_table({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+    if (!table) return error(Code::invalid_text, path.string() + ": " + table.status().message);
+    return table;
+}
+
+Status write_tuning_table(const std::filesystem::path& path, const TuningTable& table) {
+    return support::write_file(path, to_text(table));
+}
+
+}  // namespace vkattn::cli
