@@ -241,9 +241,9 @@ TEST_CASE("tuning table: lines that somebody wrote, with the right hash") {
         {"table 1", "table 2"},
         {"path=scalar", "path=scalar  "},
     };
-    for (const auto& [from, to] : wrong) {
-        CAPTURE(to);
-        const auto read = vkattn::parse_tuning_table(rehashed(replaced(text, from, to)));
+    for (const auto& change : wrong) {
+        CAPTURE(change.second);
+        const auto read = vkattn::parse_tuning_table(rehashed(replaced(text, change.first, change.second)));
         REQUIRE_FALSE(read.ok());
         CHECK(read.status().code == vkattn::Code::invalid_text);
     }
