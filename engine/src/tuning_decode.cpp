@@ -67,8 +67,9 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     const Shape& s = problem.max_shape;
     const int32_t dims = problem.head_dim + problem.value_dim;
     // Rows of a tile live in registers and are unrolled code: four rows of D 256 take nearly twice the time of two tiles of two on
-    // lavapipe, four of D 128 little more than half.
-    uint32_t rows = dims <= 256 ? 4 : dims <= 512 ? 2 : 1;
+    // lavapipe, four of D 128 little more than half. With f32 keys the edges themselves are too many (ledger T8).
+    const int32_t edge = problem.k_type == ElementType::f32 ? 1 : 0;
+    uint32_t rows = dims + edge <= 256 ? 4 : dims + edge <= 512 ? 2 : 1;
     if (capabilities.software) {
         choice.threads_x = choice.workgroup_size = std::min(capabilities.subgroup_size, 32u);
         choice.step_keys = choice.threads_x;

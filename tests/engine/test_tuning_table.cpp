@@ -241,9 +241,9 @@ TEST_CASE("tuning table: lines that somebody wrote, with the right hash") {
         {"table 1", "table 2"},
         {"path=scalar", "path=scalar  "},
     };
-    for (const auto& [from, to] : wrong) {
-        CAPTURE(to);
-        const auto read = vkattn::parse_tuning_table(rehashed(replaced(text, from, to)));
+    for (const auto& change : wrong) {
+        CAPTURE(change.second);
+        const auto read = vkattn::parse_tuning_table(rehashed(replaced(text, change.first, change.second)));
         REQUIRE_FALSE(read.ok());
         CHECK(read.status().code == vkattn::Code::invalid_text);
     }
@@ -387,7 +387,7 @@ TEST_CASE("a table chooses another kernel: right, the bits of the same sizes as 
     CHECK(same_bits(run(other, other_inputs, tuned), run(other, other_inputs, without)));
     CHECK(run(other, other_inputs, tuned).report.tuning == "the table has nothing for this problem");
     run(c, inputs, without);
-    CHECK(engine->pipelines_created() == plain->pipelines_created());
+    CHECK(engine->pipelines_created() == plain->pipelines_created() + 1);  // that of `back`
 }
 
 TEST_CASE("a table of another device, driver or version is not used, and that is said") {
@@ -445,7 +445,7 @@ TEST_CASE("a table's kernel whose module is not there is left for one that is") 
 
 TEST_CASE("neighbours of what is chosen are other choices that give right results") {
     // Each is compiled: some from the whole list, which `vkattn tune` checks one by one where it is used.
-    constexpr size_t most_of_a_start = 3;
+    constexpr size_t most_of_a_start = 2;
     const Capabilities& device = shared_engine().capabilities();
     struct Start {
         Path path;
@@ -454,8 +454,9 @@ TEST_CASE("neighbours of what is chosen are other choices that give right result
         int32_t q_len;
     };
     constexpr Start starts[] = {
-        {Path::automatic, Skeleton::rows, Schedule::list, 70},  {Path::automatic, Skeleton::rows, Schedule::dense, 3},
-        {Path::automatic, Skeleton::tiles, Schedule::list, 70}, {Path::automatic, Skeleton::decode, Schedule::list, 3},
+        {Path::automatic, Skeleton::rows, Schedule::list, 70},
+        {Path::automatic, Skeleton::tiles, Schedule::list, 70},
+        {Path::automatic, Skeleton::decode, Schedule::list, 3},
         {Path::khr, Skeleton::automatic, Schedule::list, 70},
     };
     for (const Start& start : starts) {

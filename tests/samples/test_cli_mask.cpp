@@ -89,7 +89,7 @@ TEST_SUITE("cli") {
         };
         const Case cases[] = {
             {{}, "subcommand is required"},
-            {{"atention"}, "no command 'atention'; the commands are devices, run, mask and version"},
+            {{"atention"}, "no command 'atention'; the commands are devices, run, mask, tune and version"},
             {{"mask", "--mask", "true"}, "--q-len is required"},
             {{"mask", "--mask", "true", "--q-len", "-1", "--kv-len", "4"},
              "--q-len: '-1' is no whole number from 0 to 2147483647"},
