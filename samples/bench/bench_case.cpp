@@ -81,12 +81,12 @@ void add_masks(std::vector<BenchCase>& cases, int32_t length, int32_t canvas) {
     cases.back().score = "softcap(30)";
 }
 
-// Whole blocks at one of 16 densities, the same number in every row: time against the blocks that are there, and nothing else.
+// Whole blocks, the same number in every row: time against the blocks that are there, and nothing else.
 void add_blocks(std::vector<BenchCase>& cases, int32_t first, int32_t last) {
-    for (const int32_t sixteenths : {2, 8, 16})
+    for (const int32_t eighths : {1, 4, 8})
         for (int32_t length = first; length <= last; length *= 2)
-            cases.push_back(square("blocks", std::to_string(sixteenths) + " of 16 blocks",
-                                   "(q / 128 * 7 + kv / 128 * 3) % 16 < " + std::to_string(sixteenths), length));
+            cases.push_back(square("blocks", std::to_string(eighths) + " of 8 blocks",
+                                   "(q / 128 + kv / 128 * 3) % 8 < " + std::to_string(eighths), length));
 }
 
 // A mask that one interval a row describes and that excludes nothing; then with every pair tested all the same.

@@ -58,7 +58,7 @@ std::optional<BlockGrowth> fit_block_growth(std::span<const CaseResult> cases) {
         if (result.bench_case.group != "blocks" || !result.skipped.empty() || !result.check.ok()) continue;
         const Shape& s = result.bench_case.shape;
         points.push_back(
-            {{1.0, double{1} * s.batch * s.q_heads * s.q_len, unmasked_blocks(result)}, result.device.median});
+            {{1.0, double{1} * s.batch * s.q_heads * s.q_len, unmasked_blocks(result)}, result.device.min});
         rows.insert(points.back().x[1]);
         blocks.insert(points.back().x[2]);
     }

@@ -12,7 +12,7 @@ namespace vkattn::bench {
 double unmasked_blocks(const CaseResult& result);
 
 // call + row * query rows + block * blocks through all cases of group "blocks" that were measured, least squares of relative errors,
-// so that short calls count as much as long ones. None: fewer than two lengths or three numbers of blocks.
+// so that short calls count as much as long ones; of least times, which what else the machine does changes less than medians. None: fewer than two lengths or three numbers of blocks.
 std::optional<BlockGrowth> fit_block_growth(std::span<const CaseResult> cases);
 
 }  // namespace vkattn::bench
