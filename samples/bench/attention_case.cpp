@@ -50,8 +50,9 @@ int64_t keys_read(const BlockMask& blocks, const Shape& shape) {
     return keys;
 }
 
-// `interval` where one range of keys a query is the whole mask, else lists.
-Result<bool> wants_list(const Described& described) {
+// As asked; else `interval` where one range of keys a query is the whole mask, and lists for the rest.
+Result<bool> wants_list(const Described& described, Schedule schedule) {
+    if (schedule != Schedule::automatic) return schedule == Schedule::list;
     auto mask = normalise(described.mask);
     if (!mask) return mask.status();
     auto score_mod = normalise(described.score_mod);
@@ -83,7 +84,8 @@ Result<std::unique_ptr<AttentionCase>> AttentionCase::describe(const BenchCase& 
     work.bytes = rows * bench_case.head_dim * element_bytes(bench_case.type);
     work.blocks_full = list.full_blocks();
     work.blocks_partial = list.partial_blocks();
-    work.blocks_total = int64_t{list.batch} * list.heads * list.rows() * list.columns();
+    work.lists = int64_t{list.batch} * list.heads;
+    work.blocks_total = work.lists * list.rows() * list.columns();
     made->kernel_ = bench_case.kernel;
     made->tensors_.shape = s;
     made->tensors_.head_dim = made->tensors_.value_dim = bench_case.head_dim;
@@ -100,7 +102,7 @@ Status AttentionCase::prepare(const support::Device& device, Engine& engine) {
     if (!tensors) return tensors.status();
     tensors_ = std::move(*tensors);
 
-    auto list = wants_list(described_);
+    auto list = wants_list(described_, kernel_.schedule);
     if (!list) return list.status();
     Problem problem;
     problem.max_shape = tensors_.shape;
@@ -111,6 +113,7 @@ Status AttentionCase::prepare(const support::Device& device, Engine& engine) {
     problem.score_mod = described_.score_mod;
     for (const auto& [name, table] : described_.bindings.tables) problem.tables.push_back({name, table->dims});
     problem.path = kernel_.path;
+    problem.schedule = kernel_.schedule;
     problem.skeleton = kernel_.skeleton;
     problem.addressing = kernel_.addressing;
     problem.widen = kernel_.widen;

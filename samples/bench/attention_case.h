@@ -21,6 +21,7 @@ struct Work {
     // q and o once, and those rows of k and v once that lie in a block which some query reads.
     double bytes = 0.0;
     int64_t blocks_full = 0, blocks_partial = 0, blocks_total = 0;  // of 128 x 128, of all lists
+    int64_t lists = 1;  // one for each batch entry and head that the mask tells apart
 };
 
 struct RunTime {

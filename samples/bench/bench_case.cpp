@@ -81,13 +81,31 @@ void add_masks(std::vector<BenchCase>& cases, int32_t length, int32_t canvas) {
     cases.back().score = "softcap(30)";
 }
 
+// Whole blocks, the same number in every row: time against the blocks that are there, and nothing else.
+void add_blocks(std::vector<BenchCase>& cases, int32_t first, int32_t last) {
+    for (const int32_t eighths : {1, 4, 8})
+        for (int32_t length = first; length <= last; length *= 2)
+            cases.push_back(square("blocks", std::to_string(eighths) + " of 8 blocks",
+                                   "(q / 128 + kv / 128 * 3) % 8 < " + std::to_string(eighths), length));
+}
+
+// A mask that one interval a row describes and that excludes nothing; then with every pair tested all the same.
+void add_tested(std::vector<BenchCase>& cases, int32_t length) {
+    const std::string window = "window(" + std::to_string(length) + ", " + std::to_string(length) + ")";
+    cases.push_back(square("mask", "window of everything", window, length));
+    cases.push_back(square("mask", "window of everything, all pairs tested", window, length));
+    cases.back().kernel.schedule = Schedule::dense;
+}
+
 std::vector<BenchCase> quick() {
     std::vector<BenchCase> cases;
     add_lengths(cases, 512, 2048, 1024, false);
     cases.push_back(square("length", "window 512", "sliding_window(511)", 8192));
+    add_blocks(cases, 1024, 2048);
     add_head_dims(cases, "full", "true", 512, false);
     add_types(cases, 1024, 64);
     add_masks(cases, 1024, 32);
+    add_tested(cases, 1024);
     for (const int32_t keys : {2048, 16384}) cases.push_back(decode(32, 8, keys));
     cases.push_back(decode(8, 8, 2048));
     cases.push_back(decode(8, 1, 2048));
@@ -98,11 +116,13 @@ std::vector<BenchCase> everything() {
     std::vector<BenchCase> cases;
     add_lengths(cases, 512, 32768, 1024, true);
     cases.push_back(square("length", "window 1024", "sliding_window(1023)", 32768));
+    add_blocks(cases, 1024, 8192);
     add_head_dims(cases, "full", "true", 1024, true);
     add_head_dims(cases, "causal", "causal()", 4096, false);
     add_types(cases, 1024, 64);
     add_types(cases, 1024, 128);
     add_masks(cases, 4096, 128);
+    add_tested(cases, 4096);
     for (int32_t keys = 2048; keys <= 131072; keys *= 2) {
         cases.push_back(decode(8, 8, keys));
         cases.push_back(decode(32, 8, keys));

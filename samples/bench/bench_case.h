@@ -15,14 +15,14 @@ namespace vkattn::bench {
 // Which kernel; automatic: what plan() chooses.
 struct KernelWishes {
     Path path = Path::automatic;
+    Schedule schedule = Schedule::automatic;
     Skeleton skeleton = Skeleton::automatic;
     Addressing addressing = Addressing::automatic;
     Widen widen = Widen::automatic;
 };
 
 struct BenchCase {
-    std::string
-        group;  // cases that are looked at side by side: "length", "head dim", "type", "mask", "decode", "single"
+    std::string group;  // looked at side by side: "length", "blocks", "head dim", "type", "mask", "decode", "single"
     std::string label;  // the mask's short name, for a plot's legend
     std::string mask = "true";
     std::string score = "score";

@@ -23,6 +23,12 @@ constexpr uint32_t multiply_add_f32[] =
 constexpr uint32_t multiply_add_f16[] =
 #include "multiply_add_f16.inc"
     ;
+constexpr uint32_t matrix_multiply_add_f16[] =
+#include "matrix_multiply_add_f16.inc"
+    ;
+constexpr uint32_t matrix_multiply_add_bf16[] =
+#include "matrix_multiply_add_bf16.inc"
+    ;
 constexpr uint32_t stream_address[] =
 #include "stream_address.inc"
     ;
@@ -31,7 +37,7 @@ constexpr uint32_t stream_binding[] =
     ;
 
 // As in the shaders.
-constexpr uint32_t local_size = 64, chains = 8, steps = 32;
+constexpr uint32_t local_size = 64, chains = 8, steps = 32, matrix_chains = 4, matrix_steps = 8;
 enum class Walk : uint32_t { side_by_side, together, copy, shared };
 constexpr uint32_t piece = 4096;  // uvec4 of a workgroup
 constexpr uint64_t piece_bytes = piece * 16;
@@ -62,8 +68,8 @@ class Kernel {
     Kernel(const Kernel&) = delete;
     Kernel& operator=(const Kernel&) = delete;
 
-    // `constants`: the specialization constants 0, 1 ...
-    Status create(std::span<const uint32_t> words, std::span<const uint32_t> constants) {
+    // `constants`: the specialization constants 0, 1 ... `subgroup_size`: full subgroups of it; 0: the driver's.
+    Status create(std::span<const uint32_t> words, std::span<const uint32_t> constants, uint32_t subgroup_size = 0) {
         const VolkDeviceTable& vk = device_.vk();
         VkDescriptorSetLayoutBinding bindings[2] = {};
         for (uint32_t i = 0; i < 2; i++)
@@ -118,6 +124,13 @@ class Kernel {
         pipeline.stage.pName = "main";
         pipeline.stage.pSpecializationInfo = &specialization;
         pipeline.layout = layout_;
+        VkPipelineShaderStageRequiredSubgroupSizeCreateInfo required{};
+        required.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+        required.requiredSubgroupSize = subgroup_size;
+        if (subgroup_size != 0) {
+            pipeline.stage.pNext = &required;
+            pipeline.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+        }
         if (VkResult r =
                 vk.vkCreateComputePipelines(device_.handle(), VK_NULL_HANDLE, 1, &pipeline, nullptr, &pipeline_);
             r != VK_SUCCESS)
@@ -184,15 +197,27 @@ Result<double> best_ms(double budget_ms, const Pass& pass) {
     return best;
 }
 
+// A kernel of multiply-adds, and what one workgroup of it does.
+struct MultiplyAdds {
+    std::span<const uint32_t> words, constants;
+    uint32_t subgroup_size = 0;
+    uint32_t sums = local_size;  // floats that are stored
+    uint64_t input_bytes = 16;
+    double round_operations = 0.0;
+};
+
 // GFLOP/s. The number of rounds grows until a dispatch is long enough to be measured.
-Result<double> multiply_adds(const Device& device, std::span<const uint32_t> words, uint32_t lanes, double budget_ms) {
+Result<double> multiply_adds(const Device& device, const MultiplyAdds& what, double budget_ms) {
     const bool software = device.info().type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     const uint32_t workgroups = software ? 64 : 16384;
-    auto sums = Buffer::create(device, uint64_t{workgroups} * local_size * sizeof(float));
+    auto sums = Buffer::create(device, uint64_t{workgroups} * what.sums * sizeof(float));
     if (!sums) return sums.status();
     Kernel kernel(device);
-    if (Status status = kernel.create(words, {}); !status.ok()) return status;
-    kernel.bind(*sums, *sums);
+    if (Status status = kernel.create(what.words, what.constants, what.subgroup_size); !status.ok()) return status;
+    auto inputs = Buffer::create(device, what.input_bytes);
+    if (!inputs) return inputs.status();
+    if (Status status = inputs->fill(0x3c003c00u); !status.ok()) return status;  // small positive 16-bit numbers
+    kernel.bind(*sums, *inputs);
     Push push;
     push.put(0, 0.75f);
     push.put(4, 0.125f);
@@ -202,7 +227,7 @@ Result<double> multiply_adds(const Device& device, std::span<const uint32_t> wor
     };
     if (auto warm_up = run(1); !warm_up) return warm_up.status();  // drivers compile at the first submit
     constexpr uint32_t max_rounds = 1u << 22;
-    uint32_t rounds = 64;
+    uint32_t rounds = 8;
     while (rounds < max_rounds) {
         auto ms = run(rounds);
         if (!ms) return ms.status();
@@ -211,7 +236,57 @@ Result<double> multiply_adds(const Device& device, std::span<const uint32_t> wor
     }
     auto ms = best_ms(budget_ms, [&] { return run(rounds); });
     if (!ms) return ms.status();
-    return 2.0 * chains * steps * lanes * rounds * static_cast<double>(workgroups) * local_size / *ms * 1e-6;
+    return what.round_operations * rounds * static_cast<double>(workgroups) / *ms * 1e-6;
+}
+
+Result<double> scalar_multiply_adds(const Device& device, std::span<const uint32_t> words, uint32_t lanes,
+                                    double budget_ms) {
+    MultiplyAdds what;
+    what.words = words;
+    what.round_operations = 2.0 * chains * steps * lanes * local_size;
+    return multiply_adds(device, what, budget_ms);
+}
+
+// One shape of matrices, by the fastest of the subgroup sizes that a pipeline may have.
+Result<double> matrix_multiply_adds(const Device& device, const Capabilities& capabilities, const MatrixShape& shape,
+                                    double budget_ms) {
+    MultiplyAdds what;
+    what.words = shape.type == ElementType::bf16 ? std::span<const uint32_t>(matrix_multiply_add_bf16)
+                                                 : std::span<const uint32_t>(matrix_multiply_add_f16);
+    what.sums = shape.m * shape.n;
+    what.input_bytes = uint64_t{16} * shape.k * (shape.m + shape.n);
+    what.round_operations = 2.0 * matrix_chains * matrix_steps * shape.m * shape.n * shape.k;
+    double best = 0.0;
+    const bool can_require = capabilities.features.required_subgroup_size && capabilities.max_subgroup_size != 0;
+    uint32_t size = can_require ? capabilities.min_subgroup_size : capabilities.subgroup_size;
+    const uint32_t last = can_require ? capabilities.max_subgroup_size : size;
+    for (; size <= last && size <= capabilities.max_invocations; size *= 2) {
+        const uint32_t constants[] = {size, shape.m, shape.n, shape.k};
+        what.constants = constants;
+        what.subgroup_size = can_require ? size : 0;
+        auto gflops = multiply_adds(device, what, budget_ms);
+        if (!gflops) return gflops.status();
+        best = std::max(best, *gflops);
+    }
+    return best;
+}
+
+Status matrices(const Device& device, const Capabilities& capabilities, double budget_ms, DeviceLimits& limits) {
+    // Sizes by specialization constants are not for every driver, and not every shape is worth its time.
+    constexpr int max_shapes = 4;
+    if (!capabilities.features.cooperative_matrix || capabilities.literal_matrix_sizes) return {};
+    for (const ElementType type : {ElementType::f16, ElementType::bf16}) {
+        MatrixLimit limit;
+        int measured = 0;
+        for (const MatrixShape& shape : capabilities.matrix_shapes) {
+            if (shape.type != type || measured++ >= max_shapes) continue;
+            auto gflops = matrix_multiply_adds(device, capabilities, shape, budget_ms);
+            if (!gflops) return gflops.status();
+            if (*gflops > limit.gflops) limit = {shape, *gflops};
+        }
+        if (limit.gflops > 0.0) limits.matrix.push_back(limit);
+    }
+    return {};
 }
 
 VkDeviceAddress address_of(const Device& device, const Buffer& buffer) {
@@ -286,16 +361,17 @@ Status stream(const Device& device, double budget_ms, DeviceLimits& limits) {
 
 }  // namespace
 
-Result<DeviceLimits> measure_limits(const Device& device, double budget_ms) {
+Result<DeviceLimits> measure_limits(const Device& device, const Capabilities& capabilities, double budget_ms) {
     DeviceLimits limits;
-    auto f32 = multiply_adds(device, multiply_add_f32, 1, budget_ms);
+    auto f32 = scalar_multiply_adds(device, multiply_add_f32, 1, budget_ms);
     if (!f32) return f32.status();
     limits.f32_gflops = *f32;
     if (device.has_shader_float16()) {
-        auto f16 = multiply_adds(device, multiply_add_f16, 2, budget_ms);
+        auto f16 = scalar_multiply_adds(device, multiply_add_f16, 2, budget_ms);
         if (!f16) return f16.status();
         limits.f16_gflops = *f16;
     }
+    if (Status status = matrices(device, capabilities, budget_ms, limits); !status.ok()) return status;
     if (Status status = stream(device, budget_ms, limits); !status.ok()) return status;
     return limits;
 }
@@ -304,6 +380,9 @@ DeviceLimits best_of(const DeviceLimits& a, const DeviceLimits& b) {
     DeviceLimits best = a;
     best.f32_gflops = std::max(a.f32_gflops, b.f32_gflops);
     if (a.f16_gflops && b.f16_gflops) best.f16_gflops = std::max(*a.f16_gflops, *b.f16_gflops);
+    for (MatrixLimit& limit : best.matrix)
+        for (const MatrixLimit& other : b.matrix)
+            if (other.shape.type == limit.shape.type && other.gflops > limit.gflops) limit = other;
     best.read_gb_per_s = std::max(a.read_gb_per_s, b.read_gb_per_s);
     best.copy_gb_per_s = std::max(a.copy_gb_per_s, b.copy_gb_per_s);
     return best;

@@ -91,8 +91,8 @@ void write_output(const Case& c, const ggml_tensor* o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 2 && argc != 14) {
-        std::cerr << "usage: vkattn-peer-ggml Vulkan|CPU [FOLDER B Hq Hkv Lq Lkv D TYPE MASK SCORE CAP THREADS]\n"
+    if (argc != 2 && argc != 15) {
+        std::cerr << "usage: vkattn-peer-ggml Vulkan|CPU [FOLDER B Hq Hkv Lq Lkv D TYPE MASK SCORE CAP THREADS TEXT]\n"
                      "vkattn-bench starts this program; its lines are explained in samples/bench/peers.h\n";
         return 2;
     }

@@ -10,6 +10,7 @@
 #include "../cli/checks.h"
 #include "../cli/command.h"
 #include "../cli/tuning_file.h"
+#include "block_growth.h"
 #include "host_costs.h"
 #include "measurement.h"
 #include "progress.h"
@@ -29,8 +30,8 @@ using cli::exit_ok;
 using cli::exit_usage;
 
 struct Options {
-    std::string suite, mask, score, shape, type = "f32", only, device, peers = "auto", python = "python3", json, csv,
-                                           html, tuning;
+    std::string suite, mask, score, shape, type = "f32", only, device, peers = "auto", python, json, csv, html, tuning;
+    std::string path = "auto", schedule = "auto";
     int32_t repeats = 0;  // 0: the suite's
     double max_ms = 0.0;  // 0: the suite's
     bool single() const { return !mask.empty() || !score.empty() || !shape.empty(); }
@@ -83,6 +84,14 @@ Result<std::vector<BenchCase>> choose_cases(const Options& options) {
     c.label = c.mask + (c.score == "score" ? "" : ", " + c.score);
     c.type = type_of(options.type);
     c.peers = true;
+    c.kernel.path = options.path == "scalar" ? Path::scalar
+                    : options.path == "khr"  ? Path::khr
+                    : options.path == "nv"   ? Path::nv
+                                             : Path::automatic;
+    c.kernel.schedule = options.schedule == "dense"      ? Schedule::dense
+                        : options.schedule == "interval" ? Schedule::interval
+                        : options.schedule == "list"     ? Schedule::list
+                                                         : Schedule::automatic;
     if (Status status = parse_size(options.shape.empty() ? "1x8x1024x64" : options.shape, c); !status.ok())
         return cli::about("--shape", status);
     if (auto described = describe(c); !described) return described.status();  // before any device is asked
@@ -102,6 +111,8 @@ void print_limits(const char* label, const DeviceLimits& limits) {
     std::printf("%s: multiply-add f32 %.1f GFLOP/s, f16 %s, read %.1f GB/s, copy %.1f GB/s\n", label, limits.f32_gflops,
                 limits.f16_gflops ? (cli::fixed(*limits.f16_gflops, 1) + " GFLOP/s").c_str() : "not offered",
                 limits.read_gb_per_s, limits.copy_gb_per_s);
+    for (const MatrixLimit& limit : limits.matrix)
+        std::printf("%s: %s %.1f GFLOP/s\n", label, text_of(limit).c_str(), limit.gflops);
 }
 
 void print_head(const Report& report) {
@@ -125,7 +136,7 @@ void print_case(const CaseResult& result, const DeviceLimits& limits) {
     } else {
         const Efficiency e = efficiency_of(result, limits);
         std::printf("%-46s %10.3f %10.3f %9.3f %9.1f %8.2f  %.1f %% of %s\n", name.c_str(), result.device.median,
-                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, 100.0 * e.fraction, e.binds);
+                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, 100.0 * e.fraction, e.binds.c_str());
     }
     for (const PeerResult& peer : result.peers) {
         if (peer.state == "measured")
@@ -150,13 +161,13 @@ void print_host_costs(const Report& report) {
         std::printf("%-32s %10d %10.2f %10llu\n", r.mask.c_str(), r.positions, r.timings.median,
                     static_cast<unsigned long long>(r.bytes / 1024));
     if (!report.starts.empty())
-        std::printf("\n%-32s %6s %9s %9s %9s %9s  %s\n", "start from nothing", "caches", "device ms", "engine ms",
-                    "plan ms", "run ms", "module");
+        std::printf("\n%-32s %6s %9s %9s %9s %9s %12s  %s\n", "start from nothing", "caches", "device ms", "engine ms",
+                    "plan ms", "run ms", "after device", "module");
     for (const StartResult& s : report.starts) {
         if (!s.failed.empty()) std::printf("%-32s %6s %s\n", s.mask.c_str(), s.caches.c_str(), s.failed.c_str());
         else
-            std::printf("%-32s %6s %9.1f %9.1f %9.1f %9.1f  %s\n", s.mask.c_str(), s.caches.c_str(), s.device_ms,
-                        s.engine_ms, s.plan_ms, s.first_run_ms, s.module.c_str());
+            std::printf("%-32s %6s %9.1f %9.1f %9.1f %9.1f %12.1f  %s\n", s.mask.c_str(), s.caches.c_str(), s.device_ms,
+                        s.engine_ms, s.plan_ms, s.first_run_ms, s.after_device_ms(), s.module.c_str());
     }
 }
 
@@ -243,7 +254,7 @@ int run(const Options& options) {
     progress.begin("the device's limits");
     constexpr double quick_limit_ms = 200.0, full_limit_ms = 2000.0;
     const double limit_ms = options.suite == "full" ? full_limit_ms : quick_limit_ms;
-    auto limits = measure_limits(*bench->device, limit_ms);
+    auto limits = measure_limits(*bench->device, bench->engine->capabilities(), limit_ms);
     if (!limits) return fail(limits.status());
     report.limits = *limits;
     progress.begin("peers");
@@ -272,11 +283,13 @@ int run(const Options& options) {
     }
     if (whole) {
         progress.begin("the device's limits again");
-        auto again = measure_limits(*bench->device, limit_ms);
+        auto again = measure_limits(*bench->device, bench->engine->capabilities(), limit_ms);
         if (!again) return fail(again.status());
         report.limits = best_of(report.limits, *again);
         progress.hide();
         print_limits("limits, the better of before and after (as in the files)", report.limits);
+        report.growth = fit_block_growth(report.cases);
+        if (report.growth) std::printf("%s\n", text_of(*report.growth).c_str());
         progress.begin("block masks up to 1M positions");
         auto block_masks = measure_block_masks();
         if (!block_masks) return fail(block_masks.status());
@@ -306,7 +319,7 @@ int run_program(int argc, char** argv) {
     app.get_formatter()->column_width(32);
     app.get_formatter()->enable_footer_formatting(false);
     auto* suite_flag =
-        app.add_option("--suite", o.suite, "Which cases: quick (about two minutes on two cores) or full [quick]")
+        app.add_option("--suite", o.suite, "Which cases: quick (under 90 s on two cores) or full [quick]")
             ->check(cli::one_of({"quick", "full"}))
             ->type_name("quick|full");
     auto* only = app.add_option("--only", o.only, "Only the suite's cases whose name contains TEXT")->type_name("TEXT");
@@ -319,13 +332,21 @@ int run_program(int argc, char** argv) {
     auto* type = app.add_option("--type", o.type, "One case: type of q, k, v and o [f32]")
                      ->check(cli::one_of({"f32", "f16", "bf16"}))
                      ->type_name("f32|f16|bf16");
+    auto* path = app.add_option("--path", o.path, "One case: kernel family [auto]")
+                     ->check(cli::one_of({"auto", "scalar", "khr", "nv"}))
+                     ->type_name("auto|scalar|khr|nv");
+    auto* schedule =
+        app.add_option("--schedule", o.schedule, "One case: how the kernel learns which keys to visit [auto]")
+            ->check(cli::one_of({"auto", "dense", "interval", "list"}))
+            ->type_name("auto|dense|interval|list");
     app.add_option("--device", o.device,
                    "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
         ->type_name("N|NAME");
     app.add_option("--peers", o.peers, "auto: those that are there; none [auto]")
         ->check(cli::one_of({"auto", "none"}))
         ->type_name("auto|none");
-    app.add_option("--python", o.python, "The Python that may have torch [python3]")->type_name("PROGRAM");
+    app.add_option("--python", o.python, "The Python that may have torch [install_peers.sh's, else python3]")
+        ->type_name("PROGRAM");
     app.add_option("--repeat", o.repeats, "Timed runs of each case [as many as fit the suite's budget, at least 3]")
         ->check(cli::whole_number(1, 100000))
         ->type_name("N");
@@ -337,7 +358,7 @@ int run_program(int argc, char** argv) {
     app.add_option("--json", o.json, "Write all figures to this file")->type_name("F");
     app.add_option("--csv", o.csv, "Write a line for each case to this file")->type_name("F");
     app.add_option("--html", o.html, "Write a page with plots to this file; it needs nothing else")->type_name("F");
-    for (CLI::Option* flag : {mask, score, shape, type})
+    for (CLI::Option* flag : {mask, score, shape, type, path, schedule})
         for (CLI::Option* other : {suite_flag, only, list_flag}) flag->excludes(other);
     app.footer(
         "Texts are those of 'vkattn run'; the table doc [keys] holds documents of lognormal lengths.\n"
@@ -356,7 +377,8 @@ int run_program(int argc, char** argv) {
     } catch (const CLI::Success& help) { return app.exit(help); } catch (const CLI::ParseError& problem) {
         return fail(error(Code::invalid_argument, std::string(problem.what()) + "\nTry 'vkattn-bench --help'."));
     }
-    if (type->count() > 0 && !o.single()) o.shape = "1x8x1024x64";
+    const bool of_one_case = type->count() + path->count() + schedule->count() > 0;
+    if (of_one_case && !o.single()) o.shape = "1x8x1024x64";
     if (o.suite.empty() && !o.single()) o.suite = "quick";
     return list ? list_cases(o) : run(o);
 }

@@ -1,5 +1,7 @@
 #include "measurement.h"
 
+#include <chrono>
+
 #include "../cli/command.h"
 
 namespace vkattn::bench {
@@ -19,6 +21,7 @@ std::vector<PeerResult> all_unsupported(std::span<const Peer> peers, const std::
 
 Result<CaseResult> measure_case(const support::Device& device, Engine& engine, const BenchCase& bench_case,
                                 std::span<const Peer> peers, const Budget& budget) {
+    const auto start = std::chrono::steady_clock::now();
     CaseResult result;
     result.bench_case = bench_case;
     auto attention = AttentionCase::describe(bench_case);
@@ -71,6 +74,7 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
     result.wall = summarise(std::move(wall_ms));
     result.record_us = summarise(std::move(record_us)).median;
     for (RunningPeer& peer : running) result.peers.push_back(peer.finish(**attention));
+    result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }
 

@@ -12,6 +12,7 @@
 namespace vkattn::bench {
 namespace {
 
+constexpr uint32_t vendor_nvidia = 0x10de;
 constexpr double probe_timeout_ms = 60000.0;  // python imports torch from a cold disk
 
 // The first line of `command BACKEND`, which a peer's program answers by "ready" or "absent".
@@ -36,6 +37,13 @@ Status write_bytes(const std::filesystem::path& path, std::span<const uint8_t> b
     return support::write_file(path, chunks);
 }
 
+std::span<const uint8_t> document_bytes(const Bindings& bindings) {
+    const auto found = bindings.tables.find("doc");
+    if (found == bindings.tables.end()) return {};
+    const std::vector<int32_t>& ids = found->second->i32;
+    return {reinterpret_cast<const uint8_t*>(ids.data()), ids.size() * sizeof(int32_t)};
+}
+
 // "softcap(30)" and no other form.
 bool softcap_of(const std::string& score, float& cap) {
     char close = '\0';
@@ -53,7 +61,8 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
         peer.name = std::string("ggml ") + backend;
         peer.backend = backend;
         if (program.empty()) {
-            peer.what = "this program was built without ggml's headers and library (VKATTN_GGML_ROOT)";
+            peer.what =
+                "this program was built without ggml's headers and library (install_peers.sh, or VKATTN_GGML_ROOT)";
         } else {
             peer.command = {program};
             const char* path = std::getenv("LD_LIBRARY_PATH");
@@ -67,12 +76,22 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
         }
         peers.push_back(std::move(peer));
     }
-    Peer torch;
-    torch.name = "torch CPU";
-    torch.backend = "cpu";
-    torch.command = {python, VKATTN_BENCH_TORCH_PEER};
-    probe(torch);
-    peers.push_back(std::move(torch));
+    constexpr std::pair<const char*, const char*> torch_backends[] = {
+        {"torch CPU", "cpu"}, {"torch flash", "flash"}, {"torch cuDNN", "cudnn"}, {"torch flex_attention", "flex"}};
+    std::error_code ignored;
+    const std::string private_python = VKATTN_BENCH_PEERS "/python";  // install_peers.sh's
+    const std::string default_python = std::filesystem::exists(private_python, ignored) ? private_python : "python3";
+    // torch's own NVIDIA device is the one to compare with only where that is what is measured; importing torch takes seconds.
+    const bool nvidia = device.info().vendor_id == vendor_nvidia;
+    for (const auto& [name, backend] : torch_backends) {
+        Peer torch;
+        torch.name = name;
+        torch.backend = backend;
+        torch.command = {python.empty() ? default_python : python, VKATTN_BENCH_TORCH_PEER};
+        if (nvidia || torch.backend == "cpu") probe(torch);
+        else torch.what = "the device that is measured is not NVIDIA's";
+        peers.push_back(std::move(torch));
+    }
     return peers;
 }
 
@@ -103,7 +122,11 @@ Result<std::unique_ptr<PeerFiles>> PeerFiles::write(const BenchCase& c, const At
     const struct {
         const char* name;
         std::span<const uint8_t> bytes;
-    } contents[] = {{"q.bin", t.q.bytes}, {"k.bin", t.k.bytes}, {"v.bin", t.v.bytes}, {"mask.bin", dense}};
+    } contents[] = {{"q.bin", t.q.bytes},
+                    {"k.bin", t.k.bytes},
+                    {"v.bin", t.v.bytes},
+                    {"mask.bin", dense},
+                    {"doc.bin", document_bytes(attention.described().bindings)}};
     for (const auto& [name, bytes] : contents)
         if (Status status = write_bytes(files->folder_ / name, bytes); !status.ok()) return status;
 
@@ -112,7 +135,7 @@ Result<std::unique_ptr<PeerFiles>> PeerFiles::write(const BenchCase& c, const At
     for (const int32_t n : {s.batch, s.q_heads, s.kv_heads, s.q_len, s.kv_len, c.head_dim})
         files->arguments_.push_back(std::to_string(n));
     for (const std::string& word : {std::string(to_string(c.type)), mask_kind, score, std::to_string(cap),
-                                    std::to_string(std::max(1u, std::thread::hardware_concurrency()))})
+                                    std::to_string(std::max(1u, std::thread::hardware_concurrency())), c.mask})
         files->arguments_.push_back(word);
     return files;
 }
@@ -140,6 +163,7 @@ void RunningPeer::start(const Peer& peer, const PeerFiles& files) {
     if (!line) return give_up("failed", line.status().message);
     if (line->starts_with("unsupported ")) return give_up("unsupported", line->substr(12));
     if (!line->starts_with("ready")) return give_up("failed", "it answers '" + *line + "'");
+    child_->pause();
 }
 
 void RunningPeer::give_up(std::string state, std::string why) {
@@ -149,8 +173,11 @@ void RunningPeer::give_up(std::string state, std::string why) {
 }
 
 Result<std::string> RunningPeer::ask(const std::string& line) {
+    child_->resume();
     if (Status status = child_->send(line); !status.ok()) return status;
-    return child_->receive(timeout_ms_);
+    auto answer = child_->receive(timeout_ms_);
+    child_->pause();
+    return answer;
 }
 
 double RunningPeer::run() {

@@ -1,9 +1,10 @@
 // What else computes attention on this machine, timed turn by turn with ours. Each peer is a program of its own
 // (ggml_peer.cpp, torch_peer.py) that gets the same q, k, v and mask in files:
 //
-//   PEER BACKEND FOLDER B Hq Hkv Lq Lkv D f32|f16|bf16 full|causal|dense none|alibi|softcap CAP THREADS
+//   PEER BACKEND FOLDER B Hq Hkv Lq Lkv D f32|f16|bf16 full|causal|dense none|alibi|softcap CAP THREADS MASK-TEXT
 //   it writes "ready TEXT", "unsupported TEXT" or "absent TEXT"; then answers "run" by "ms X" and "output" by "done", after
-//   it has written o [B, Hq, Lq, D] as f32 to FOLDER/o.bin. FOLDER has q.bin, k.bin, v.bin and, where dense, mask.bin: a byte a pair.
+//   it has written o [B, Hq, Lq, D] as f32 to FOLDER/o.bin. FOLDER has q.bin, k.bin, v.bin; where dense, mask.bin: a byte a pair; and
+//   doc.bin, the table `doc` as i32, where the mask names it.
 #pragma once
 
 #include <filesystem>
@@ -28,7 +29,8 @@ struct Peer {
     std::string what;  // version and device; why it is absent
 };
 
-// `device_index`: where the device stands in vkEnumeratePhysicalDevices, which is how ggml names it.
+// `device_index`: where the device stands in vkEnumeratePhysicalDevices, which is how ggml names it. `python`: empty for
+// install_peers.sh's where it is there, else python3.
 std::vector<Peer> find_peers(const support::Device& device, uint32_t device_index, const std::string& python);
 
 // One peer at one case.
@@ -60,6 +62,7 @@ class PeerFiles {
     std::vector<std::string> arguments_;
 };
 
+// Stopped between its turns: OpenMP's and BLAS's threads spin for a while after their work, and ours would have half of the cores.
 class RunningPeer {
   public:
     // Starts the program and waits for its first line; a peer that cannot take the case is a result already.

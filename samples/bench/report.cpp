@@ -36,6 +36,8 @@ Json json_of(const CaseResult& result, const DeviceLimits& limits) {
         {"blocks_full", result.work.blocks_full},
         {"blocks_partial", result.work.blocks_partial},
         {"blocks_total", result.work.blocks_total},
+        {"lists", result.work.lists},
+        {"seconds", result.seconds},
     };
     if (!result.skipped.empty()) {
         json["skipped"] = result.skipped;
@@ -96,10 +98,17 @@ Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits) {
     if (result.device.median <= 0.0) return e;
     e.gflops = result.work.flops / result.device.median * 1e-6;
     e.gb_per_s = result.work.bytes / result.device.median * 1e-6;
-    // Today's kernels multiply in f32, whatever the tensors are.
-    const double compute = limits.f32_gflops > 0.0 ? e.gflops / limits.f32_gflops : 0.0;
+    // Scalar kernels multiply in f32, whatever the tensors are.
+    double arithmetic = limits.f32_gflops;
+    std::string unit = "f32 arithmetic";
+    for (const MatrixLimit& limit : limits.matrix)
+        if (result.plan.path != "scalar" && limit.shape.type == result.bench_case.type) {
+            arithmetic = limit.gflops;
+            unit = std::string(to_string(limit.shape.type)) + " matrices";
+        }
+    const double compute = arithmetic > 0.0 ? e.gflops / arithmetic : 0.0;
     const double memory = limits.read_gb_per_s > 0.0 ? e.gb_per_s / limits.read_gb_per_s : 0.0;
-    e.binds = compute >= memory ? "compute" : "memory";
+    e.binds = compute >= memory ? unit : "reading";
     e.fraction = std::max(compute, memory);
     return e;
 }
@@ -107,6 +116,20 @@ Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits) {
 double ratio_of(const CaseResult& result, const PeerResult& peer) {
     if (peer.state != "measured" || result.wall.median <= 0.0) return 0.0;
     return peer.timings.median / result.wall.median;
+}
+
+std::string text_of(const MatrixLimit& limit) {
+    const MatrixShape& s = limit.shape;
+    return "matrices " + std::string(to_string(s.type)) + " " + std::to_string(s.m) + "x" + std::to_string(s.n) + "x" +
+           std::to_string(s.k);
+}
+
+std::string text_of(const BlockGrowth& growth) {
+    return "Time against unmasked blocks: slope " + cli::fixed(growth.block_us, 2) +
+           " us a block of 128 x 128, fixed cost " + cli::fixed(growth.row_ns, 0) + " ns a query row and " +
+           cli::fixed(growth.call_ms, 3) + " ms a call; above it, time grows with blocks^" +
+           cli::fixed(growth.exponent, 3) + ", and none of " + std::to_string(growth.cases) +
+           " cases is off the line by more than " + cli::fixed(100.0 * growth.worst, 1) + " %.";
 }
 
 std::string to_json(const Report& report) {
@@ -119,6 +142,7 @@ std::string to_json(const Report& report) {
         {"limits",
          {{"f32_gflops", report.limits.f32_gflops},
           {"f16_gflops", nullptr},
+          {"matrix", Json::array()},
           {"read_gb_per_s", report.limits.read_gb_per_s},
           {"copy_gb_per_s", report.limits.copy_gb_per_s},
           {"stream_bytes", report.limits.stream_bytes},
@@ -129,6 +153,15 @@ std::string to_json(const Report& report) {
         {"starts", Json::array()},
     };
     if (report.limits.f16_gflops) json["limits"]["f16_gflops"] = *report.limits.f16_gflops;
+    for (const MatrixLimit& limit : report.limits.matrix)
+        json["limits"]["matrix"].push_back({{"type", std::string(to_string(limit.shape.type))},
+                                            {"shape", {limit.shape.m, limit.shape.n, limit.shape.k}},
+                                            {"gflops", limit.gflops}});
+    if (report.growth)
+        json["time_by_unmasked_blocks"] = {
+            {"cases", report.growth->cases},       {"call_ms", report.growth->call_ms},
+            {"row_ns", report.growth->row_ns},     {"block_us", report.growth->block_us},
+            {"exponent", report.growth->exponent}, {"worst_off_the_line", report.growth->worst}};
     for (const Peer& peer : report.peers)
         json["peers"].push_back({{"name", peer.name},
                                  {"state", peer.state == PeerState::present ? "present" : "absent"},

@@ -21,6 +21,7 @@ struct CaseResult {
     Timings device, wall;  // by the device's clock, and by the host's around record, submit and wait
     bool device_clock = true;
     double plan_ms = 0.0, plan_again_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0, record_us = 0.0;
+    double seconds = 0.0;  // that all of the case took, its description, check and peers included
     RowErrors check;
     std::vector<PeerResult> peers;
 };
@@ -28,8 +29,8 @@ struct CaseResult {
 // How near a case comes to the device's own limits.
 struct Efficiency {
     double gflops = 0.0, gb_per_s = 0.0;
-    const char* binds = "";  // "compute" or "memory": whichever would take longer at its limit
-    double fraction = 0.0;   // time at that limit over the median
+    std::string binds;      // "f32 arithmetic", "f16 matrices" or "reading": whichever would take longer at its limit
+    double fraction = 0.0;  // time at that limit over the median
 };
 Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits);
 // The peer's median over ours, both by the host's clock: 2 is half of the peer's time. 0: not measured.
@@ -53,6 +54,15 @@ struct StartResult {
     double after_device_ms() const { return engine_ms + plan_ms + first_run_ms; }
 };
 
+// Time over the blocks that are not masked (block_growth.h).
+struct BlockGrowth {
+    size_t cases = 0;
+    // What a call costs, what a query row of a head costs without any keys (its query is loaded, its output stored), and a block.
+    double call_ms = 0.0, row_ns = 0.0, block_us = 0.0;
+    double exponent = 0.0;  // of blocks, in what is above the fixed cost of calls and rows; 1: proportional
+    double worst = 0.0;     // the most that a case is off the line, above the fixed cost
+};
+
 struct Report {
     std::string version, suite, device, driver;
     std::string tuning;  // file of the tuning table that was used; empty: none
@@ -60,10 +70,14 @@ struct Report {
     DeviceLimits limits;
     std::vector<Peer> peers;
     std::vector<CaseResult> cases;
+    std::optional<BlockGrowth> growth;  // where the suite has cases for it
     std::vector<BlockMaskResult> block_masks;
     std::vector<StartResult> starts;
     double seconds = 0.0;
 };
+
+std::string text_of(const MatrixLimit& limit);   // "matrices f16 16x16x16"
+std::string text_of(const BlockGrowth& growth);  // one sentence with the slope and the fixed cost
 
 std::string to_json(const Report& report);
 std::string to_csv(const Report& report);   // a line a case

@@ -1,8 +1,9 @@
 // The page: plots first, then every figure in tables. No script, no link, no font from elsewhere.
 #include <algorithm>
-#include <map>
+#include <cmath>
 
 #include "../cli/command.h"
+#include "block_growth.h"
 #include "report.h"
 #include "support/html.h"
 #include "svg_plot.h"
@@ -21,18 +22,37 @@ std::string section(const std::string& title, const std::string& words, const st
 
 std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
 
-// Lines of the group: a label's cases by `x`.
-std::string lines(const Report& report, const char* group, const char* x_title, double (*x)(const BenchCase&)) {
+// A label's cases of the group by `x`.
+std::vector<Series> series_of(const Report& report, const char* group, double (*x)(const CaseResult&)) {
     std::vector<Series> series;
     for (const CaseResult& result : report.cases) {
         if (!result.skipped.empty() || !result.check.ok() || result.bench_case.group != group) continue;
         const std::string& label = result.bench_case.label;
         auto found = std::find_if(series.begin(), series.end(), [&](const Series& s) { return s.label == label; });
         if (found == series.end()) found = series.insert(series.end(), {label, {}});
-        found->points.emplace_back(x(result.bench_case), result.device.median);
+        found->points.emplace_back(x(result), result.device.median);
     }
     for (Series& one : series) std::sort(one.points.begin(), one.points.end());
+    return series;
+}
+
+std::string lines(const Report& report, const char* group, const char* x_title, double (*x)(const CaseResult&)) {
+    const std::vector<Series> series = series_of(report, group, x);
     return series.empty() ? "" : line_plot(x_title, "ms (median)", series);
+}
+
+// The measured points, and the fitted cost of blocks alone.
+std::string growth_plot(const Report& report) {
+    if (!report.growth) return "";
+    std::vector<Series> series = series_of(report, "blocks", unmasked_blocks);
+    double first = HUGE_VAL, last = 0.0;
+    for (const Series& one : series) {
+        first = std::min(first, one.points.front().first);
+        last = std::max(last, one.points.back().first);
+    }
+    const double block_ms = report.growth->block_us / 1000.0;
+    series.push_back({"slope x blocks", {{first, block_ms * first}, {last, block_ms * last}}});
+    return line_plot("unmasked blocks of 128 x 128, all heads", "ms (median)", series);
 }
 
 std::string peer_bars(const Report& report) {
@@ -141,12 +161,18 @@ std::string start_table(const Report& report) {
 
 std::string limit_table(const Report& report) {
     const DeviceLimits& l = report.limits;
-    return html_table({"limit", "measured"},
-                      {{"multiply-add f32, GFLOP/s", cli::fixed(l.f32_gflops, 1)},
-                       {"multiply-add f16, GFLOP/s", l.f16_gflops ? cli::fixed(*l.f16_gflops, 1) : "no shaderFloat16"},
-                       {"streaming read, GB/s", cli::fixed(l.read_gb_per_s, 2)},
-                       {"streaming copy (read + written), GB/s", cli::fixed(l.copy_gb_per_s, 2)}});
+    std::vector<Row> rows = {
+        {"multiply-add f32, GFLOP/s", cli::fixed(l.f32_gflops, 1)},
+        {"multiply-add f16, GFLOP/s", l.f16_gflops ? cli::fixed(*l.f16_gflops, 1) : "no shaderFloat16"}};
+    for (const MatrixLimit& limit : l.matrix)
+        rows.push_back({text_of(limit) + ", GFLOP/s", cli::fixed(limit.gflops, 1)});
+    if (l.matrix.empty()) rows.push_back({"matrices", "none that the engine uses"});
+    rows.push_back({"streaming read, GB/s", cli::fixed(l.read_gb_per_s, 2)});
+    rows.push_back({"streaming copy (read + written), GB/s", cli::fixed(l.copy_gb_per_s, 2)});
+    return html_table({"limit", "measured"}, rows);
 }
+
+double keys_of(const CaseResult& result) { return double{1} * result.bench_case.shape.kv_len; }
 
 }  // namespace
 
@@ -163,17 +189,20 @@ std::string to_html(const Report& report) {
         "</p>\n";
     page += section(
         "Limits of the device",
-        "Measured in this run. A case is held against the one that would take longer; arithmetic is that of f32, in "
-        "which today's kernels multiply whatever the tensors are.",
+        "Measured in this run. A case is held against the one that would take longer. Arithmetic is that of f32, in "
+        "which the scalar kernels multiply whatever the tensors are, and that of matrices on the matrix paths.",
         limit_table(report));
+    page += section("Time against length", "8 heads, D 64, f32. Both axes are logarithmic.",
+                    lines(report, "length", "queries = keys", keys_of));
     page += section(
-        "Time against length", "8 heads, D 64, f32. Both axes are logarithmic.",
-        lines(report, "length", "queries = keys", [](const BenchCase& c) { return double{1} * c.shape.kv_len; }));
-    page += section("Time against head dimension", "Both axes are logarithmic.",
-                    lines(report, "head dim", "D", [](const BenchCase& c) { return double{1} * c.head_dim; }));
+        "Time against unmasked blocks",
+        report.growth ? text_of(*report.growth) + " 8 heads, D 64, f32; lengths and densities as in the table." : "",
+        growth_plot(report));
     page +=
-        section("Decoding", "One query a head, f16, D 128, by today's scalar kernel: there is no decoding kernel yet.",
-                lines(report, "decode", "keys", [](const BenchCase& c) { return double{1} * c.shape.kv_len; }));
+        section("Time against head dimension", "Both axes are logarithmic.",
+                lines(report, "head dim", "D", [](const CaseResult& r) { return double{1} * r.bench_case.head_dim; }));
+    page += section("Decoding", "One query a head, f16, D 128. Both axes are logarithmic.",
+                    lines(report, "decode", "keys", keys_of));
     page += section(
         "Peers",
         "The peer's median time over ours, both by the host's clock, turn by turn in one run. Beyond the line ours is "

@@ -29,6 +29,8 @@ Result<ChildProcess> ChildProcess::fork_worker(const std::function<void(const Sa
 ChildProcess::ChildProcess(ChildProcess&&) noexcept = default;
 ChildProcess::~ChildProcess() = default;
 Status ChildProcess::send(const std::string&) { return no_fork(); }
+void ChildProcess::pause() {}
+void ChildProcess::resume() {}
 Result<std::string> ChildProcess::receive(double) { return no_fork(); }
 Result<std::string> in_fresh_process(const std::vector<std::pair<std::string, std::string>>&,
                                      const std::function<std::string()>&) {
@@ -155,6 +157,7 @@ ChildProcess::~ChildProcess() {
     if (to_ >= 0) close(to_);
     if (from_ >= 0) close(from_);
     if (pid_ < 0) return;
+    resume();
     constexpr int patience_ms = 500, last_patience_ms = 5000;
     const auto has_ended = [&](int within_ms) {
         for (int waited_ms = 0; waited_ms < within_ms; waited_ms += 10) {
@@ -176,6 +179,14 @@ std::string ChildProcess::how_it_ended() {
     if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
     if (WEXITSTATUS(status) == exit_cannot_start) return "it cannot be started";
     return "exit code " + std::to_string(WEXITSTATUS(status));
+}
+
+// A stopped child goes on by itself when we end: its process group is orphaned then.
+void ChildProcess::pause() {
+    if (pid_ > 0) kill(pid_, SIGSTOP);
+}
+void ChildProcess::resume() {
+    if (pid_ > 0) kill(pid_, SIGCONT);
 }
 
 Status ChildProcess::send(const std::string& line) {

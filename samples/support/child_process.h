@@ -28,6 +28,11 @@ class ChildProcess {
     // The next line without its end. Errors: it ended ("ended by signal 11", "exit code 127"), or said nothing for that long.
     Result<std::string> receive(double timeout_ms);
 
+    // Stops it where it stands and lets it go on: threads that wait by spinning take time from whoever runs beside them. It begins
+    // running.
+    void pause();
+    void resume();
+
   private:
     ChildProcess() = default;
     std::string how_it_ended();

@@ -23,11 +23,13 @@ TilePlace tile_place(uint flat_tile) {
     return TilePlace(int(b), int(kv_head), int(first_h), int(first_q));
 }
 
-// Head and query of row 0 .. TILE_ROWS - 1 of a tile; rows that the tile lacks repeat its last ones.
-int tile_row_h(TilePlace tile, uint row) { return min(tile.first_h + int(row / HEAD_ROWS), (tile.kv_head + 1) * params.group - 1); }
+// Head and query of row 0 .. TILE_ROWS - 1 of a tile; rows that the tile lacks repeat its last ones. With one head to a tile the head
+// is the same for all invocations, and compilers must see it: a list is found by its head, and keys by the list (ledger T1).
+uint tile_row_head(uint row) { return HEADS_PER_TILE == 1u ? 0u : row / HEAD_ROWS; }
+int tile_row_h(TilePlace tile, uint row) { return min(tile.first_h + int(tile_row_head(row)), (tile.kv_head + 1) * params.group - 1); }
 int tile_row_q(TilePlace tile, uint row) { return min(tile.first_q + int(row % HEAD_ROWS), params.q_len - 1); }
 bool tile_row_exists(TilePlace tile, uint row) {
-    return tile.first_h + int(row / HEAD_ROWS) < (tile.kv_head + 1) * params.group && tile.first_q + int(row % HEAD_ROWS) < params.q_len;
+    return tile.first_h + int(tile_row_head(row)) < (tile.kv_head + 1) * params.group && tile.first_q + int(row % HEAD_ROWS) < params.q_len;
 }
 
 #endif

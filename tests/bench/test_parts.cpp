@@ -8,6 +8,7 @@
 #include <set>
 
 #include "bench/bench_case.h"
+#include "bench/block_growth.h"
 #include "bench/svg_plot.h"
 #include "bench/timings.h"
 #include "cli/sampled_rows.h"
@@ -99,6 +100,47 @@ TEST_CASE("timings: median, least, and the distance between the quartiles") {
     CHECK(t.spread == 2.0);
     CHECK(summarise({7.0, 9.0}).median == 8.0);
     CHECK(summarise({}).median == 0.0);
+}
+
+TEST_CASE("time by unmasked blocks: the line, the exponent, and who is left out") {
+    const auto measured = [](int32_t length, int64_t blocks) {
+        CaseResult result;
+        result.bench_case.group = "blocks";
+        result.bench_case.shape = {1, 8, 8, length, length};
+        result.work.blocks_full = blocks - 1;
+        result.work.blocks_partial = 1;
+        result.device.min = 0.25 + 8e-5 * length + 0.032 * double(blocks);  // 10 ns a row, 4 us a block
+        result.check.worst = 0.0;
+        result.check.bound = 1.0;
+        return result;
+    };
+    std::vector<CaseResult> cases;
+    for (const int32_t length : {1024, 2048, 4096})
+        for (const int64_t blocks : {8, 32, 64}) cases.push_back(measured(length, blocks * length / 1024));
+    CHECK(unmasked_blocks(cases[0]) == 64.0);
+    for (int i = 0; i < 2; i++) {
+        cases.push_back(measured(1024, 8));
+        cases.back().device.min = 1e6;
+    }
+    cases[9].bench_case.group = "length";
+    cases[10].skipped = "too long";
+    auto growth = fit_block_growth(cases);
+    REQUIRE(growth.has_value());
+    CHECK(growth->cases == 9);
+    CHECK(growth->call_ms == doctest::Approx(0.25));
+    CHECK(growth->row_ns == doctest::Approx(10.0));
+    CHECK(growth->block_us == doctest::Approx(4.0));
+    CHECK(growth->exponent == doctest::Approx(1.0));
+    CHECK(growth->worst < 1e-9);
+    cases.resize(9);
+    for (CaseResult& one : cases)  // the more blocks, the more each costs
+        one.device.min = 0.001 * std::pow(unmasked_blocks(one), 1.5);
+    growth = fit_block_growth(cases);
+    REQUIRE(growth.has_value());
+    CHECK(growth->exponent > 1.1);
+    CHECK(growth->worst > 0.1);
+    cases.resize(2);
+    CHECK_FALSE(fit_block_growth(cases).has_value());
 }
 
 TEST_CASE("documents: ascending, as long as asked, a prefix of any longer one") {

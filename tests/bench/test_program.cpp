@@ -58,7 +58,7 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     CHECK(json["limits"]["f32_gflops"].get<double>() > 0.0);
     CHECK(json["limits"]["read_gb_per_s"].get<double>() > 0.0);
     CHECK(json["limits"]["copy_gb_per_s"].get<double>() > 0.0);
-    REQUIRE(json["peers"].size() == 3);
+    REQUIRE(json["peers"].size() == 6);
     CHECK(json["peers"][2]["state"] == "absent");
     CHECK(json["peers"][2]["what"] == "it cannot be started");
     REQUIRE(json["cases"].size() == 1);
@@ -74,7 +74,7 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     CHECK(pairs < 8.0 * 512 * 513 / 2);  // fewer than causal alone keeps
     CHECK(c["gflops"].get<double>() == doctest::Approx(4.0 * 64 * pairs / ms * 1e-6));
     CHECK(c["fraction_of_limit"].get<double>() > 0.0);
-    CHECK((c["binds"] == "compute" || c["binds"] == "memory"));
+    CHECK((c["binds"] == "f32 arithmetic" || c["binds"] == "reading"));
     for (const char* field : {"plan_ms", "first_run_ms", "bind_us", "record_us", "gb_per_s", "wall_ms_median"})
         CHECK_MESSAGE(c[field].get<double>() > 0.0, field);
     REQUIRE(json["block_masks"].size() == 11);
@@ -107,12 +107,13 @@ TEST_CASE("one case by flags") {
     const std::string json_file = (folder / "b.json").string();
     const Printed printed =
         run_vkattn(folder, {"--mask", "causal()", "--score", "softcap(30)", "--shape", "2x4x2x24x40x16", "--type",
-                            "f16", "--repeat", "3", "--peers", "none", "--json", json_file});
+                            "f16", "--schedule", "list", "--repeat", "3", "--peers", "none", "--json", json_file});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
     const auto json = nlohmann::json::parse(text_of(json_file), nullptr, false);
     REQUIRE(json.is_object());
     REQUIRE(json["cases"].size() == 1);
     CHECK(json["cases"][0]["type"] == "f16");
+    CHECK(json["cases"][0]["schedule"] == "list");
     CHECK(json["cases"][0]["pairs"] == 2 * 4 * 24 * 25 / 2);
     CHECK(json["cases"][0]["correct"] == true);
     CHECK(json["peers"].empty());
@@ -135,6 +136,8 @@ TEST_CASE("wrong usage: exit code 2, and the flag is named") {
                  {{"--repeat", "0"}, "--repeat"},
                  {{"--max-ms", "soon"}, "--max-ms"},
                  {{"--peers", "all"}, "--peers"},
+                 {{"--path", "fast"}, "--path"},
+                 {{"--suite", "quick", "--schedule", "list"}, "--schedule"},
                  {{"--only", "no such case"}, "--only"},
                  {{"--suite", "quick", "--mask", "true"}, "--mask"},
                  {{"--device", "no such device", "--shape", "1x1x8x8"}, "--device"},
