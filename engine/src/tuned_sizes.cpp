@@ -104,6 +104,10 @@ Status take_decode(const Capabilities& capabilities, const Problem& problem, con
     if (!is_power(sizes.threads_x, 2, std::min(subgroup, 32u)))
         return wrong("threads_x", sizes.threads_x,
                      "a power of two from 2 to " + std::to_string(std::min(subgroup, 32u)));
+    const uint32_t least_keys = capabilities.software ? sizes.threads_x : 2;
+    if (!is_power(sizes.step_keys, least_keys, sizes.threads_x))
+        return wrong("step_keys", sizes.step_keys,
+                     "a power of two from " + std::to_string(least_keys) + " to threads_x");
     if (capabilities.software && sizes.workgroup_size != sizes.threads_x)
         return wrong("workgroup_size", sizes.workgroup_size, "threads_x, on a software device,");
     if (Status status = check_unrolled("tile_rows", sizes.tile_rows, 16, problem); !status.ok()) return status;
@@ -119,7 +123,8 @@ Status take_decode(const Capabilities& capabilities, const Problem& problem, con
         return wrong("tile_rows", sizes.tile_rows, "queries that divide Problem::block_q " + std::to_string(block_q));
     choice.workgroup_size = sizes.workgroup_size;
     choice.subgroup_size = sizes.subgroup_size;
-    choice.threads_x = choice.step_keys = sizes.threads_x;
+    choice.threads_x = sizes.threads_x;
+    choice.step_keys = sizes.step_keys;
     choice.tile_rows = sizes.tile_rows;
     choice.heads_per_tile = sizes.heads_per_tile;
     return {};
@@ -219,6 +224,7 @@ KernelSizes sizes_of(const Choice& choice, const TuningKey& key) {
     case Skeleton::decode:
         sizes.subgroup_size = choice.subgroup_size;
         sizes.threads_x = choice.threads_x;
+        sizes.step_keys = choice.step_keys;
         sizes.tile_rows = choice.tile_rows;
         sizes.heads_per_tile = choice.heads_per_tile;
         break;

@@ -100,10 +100,9 @@ class Neighbours {
         vary({&KernelSizes::tile_rows}, {&KernelSizes::tile_rows});
         vary({&KernelSizes::tile_rows, &KernelSizes::heads_per_tile},
              {&KernelSizes::tile_rows, &KernelSizes::heads_per_tile});
+        vary({&KernelSizes::step_keys}, {&KernelSizes::step_keys});
         vary({&KernelSizes::threads_x}, {&KernelSizes::threads_x});
         vary({&KernelSizes::workgroup_size}, {&KernelSizes::workgroup_size});
-        vary({&KernelSizes::threads_x, &KernelSizes::workgroup_size},
-             {&KernelSizes::threads_x, &KernelSizes::workgroup_size});
         vary_subgroup();
     }
     void vary_matrix() {

@@ -26,7 +26,7 @@ struct Capabilities;
 // A kernel and its sizes. Those that a kernel does not have are 0 (spec_constants.h says what each means):
 //   rows    workgroup_size, heads_per_tile, step_keys
 //   tiles   workgroup_size, subgroup_size, threads_x, micro_rows, micro_cols, step_keys
-//   decode  workgroup_size, subgroup_size, threads_x, tile_rows, heads_per_tile
+//   decode  workgroup_size, subgroup_size, threads_x, step_keys, tile_rows, heads_per_tile
 //   matrix  workgroup_size, subgroup_size, tile_rows, step_keys, matrix_m, matrix_n, matrix_k
 struct KernelSizes {
     Path path = Path::scalar;            // scalar, khr or nv
