@@ -104,8 +104,10 @@ Status take_decode(const Capabilities& capabilities, const Problem& problem, con
     if (!is_power(sizes.threads_x, 2, std::min(subgroup, 32u)))
         return wrong("threads_x", sizes.threads_x,
                      "a power of two from 2 to " + std::to_string(std::min(subgroup, 32u)));
-    if (!is_power(sizes.step_keys, 2, sizes.threads_x))
-        return wrong("step_keys", sizes.step_keys, "a power of two from 2 to threads_x");
+    const uint32_t least_keys = capabilities.software ? sizes.threads_x : 2;
+    if (!is_power(sizes.step_keys, least_keys, sizes.threads_x))
+        return wrong("step_keys", sizes.step_keys,
+                     "a power of two from " + std::to_string(least_keys) + " to threads_x");
     if (capabilities.software && sizes.workgroup_size != sizes.threads_x)
         return wrong("workgroup_size", sizes.workgroup_size, "threads_x, on a software device,");
     if (Status status = check_unrolled("tile_rows", sizes.tile_rows, 16, problem); !status.ok()) return status;

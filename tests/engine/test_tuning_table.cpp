@@ -147,7 +147,8 @@ void check_within_limits(const Capabilities& c, const Problem& problem, const Ch
         break;
     case Skeleton::decode:
         CHECK(choice.threads_x <= subgroup);
-        CHECK((std::has_single_bit(choice.step_keys) && choice.step_keys <= choice.threads_x));
+        CHECK((choice.step_keys >= 2 && choice.step_keys <= choice.threads_x));
+        CHECK(choice.threads_x % choice.step_keys == 0);
         CHECK(choice.workgroup_size % subgroup == 0);
         CHECK(choice.heads_per_tile <= static_cast<uint32_t>(problem.max_shape.q_heads / problem.max_shape.kv_heads));
         break;
