@@ -116,20 +116,21 @@ void recompute_row(BlockWalk walk) {
     if (poisoned) state.row_sum = not_a_number();
 }
 
-BlockWalk start_walk(uint first_q) {
-    if (SCHEDULE == SCHEDULE_LIST || SCHEDULE == SCHEDULE_INDICES) return walk_list(uint(b), uint(h), first_q);
+BlockWalk start_walk(TilePlace tile) {
+    if (SCHEDULE == SCHEDULE_LIST || SCHEDULE == SCHEDULE_INDICES) return walk_list(uint(b), uint(h), uint(tile.first_q));
     if (SCHEDULE == SCHEDULE_DENSE) return walk_dense();
 #if SUBGROUP_REDUCE
     // A subgroup's rows are enough: keys are addressed alike within a subgroup.
     KeyRange row = key_range_of_row(mask_row_range(mask_values, b, h, q));
     return walk_interval(KeyRange(subgroupMin(row.lo_any), subgroupMax(row.hi_any), subgroupMax(row.lo_all), subgroupMin(row.hi_all)), int(STEP_KEYS));
 #else
+    // The same for all invocations, and compilers must see it: keys are found by it.
     KeyRange joined = key_range_none();
-    int end = min(int(first_q + HEAD_ROWS), params.q_len);
-    int first_h = h - int(gl_LocalInvocationIndex / HEAD_ROWS);
-    [[dont_unroll]] for (int g = first_h; g < first_h + int(HEADS_PER_TILE); g++) {
-        [[dont_unroll]] for (int i = int(first_q); i < end; i++)
-            joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, g, i), b, g, i)));
+    int end_q = min(tile.first_q + int(HEAD_ROWS), params.q_len);
+    int end_h = min(tile.first_h + int(HEADS_PER_TILE), (tile.kv_head + 1) * params.group);
+    [[dont_unroll]] for (int row_h = tile.first_h; row_h < end_h; row_h++) {
+        [[dont_unroll]] for (int row_q = tile.first_q; row_q < end_q; row_q++)
+            joined = key_range_join(joined, key_range_of_row(mask_row_range(mask_row(b, row_h, row_q), b, row_h, row_q)));
     }
     return walk_interval(joined, int(STEP_KEYS));
 #endif
@@ -173,7 +174,7 @@ void main() {
     [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) acc[d] = vec4(0.0);
     state = softmax_init();
 
-    BlockWalk walk = walk_share(start_walk(uint(tile.first_q)), split, STEP_KEYS);
+    BlockWalk walk = walk_share(start_walk(tile), split, STEP_KEYS);
     if (params.kv_len > 0) {
         uint passed = 0u;
         [[dont_unroll]] for (uint i = 0u; i < walk.runs; i++) {
