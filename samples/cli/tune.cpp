@@ -215,10 +215,10 @@ int tune(const Options& options) {
     }
     line("done", std::to_string(chosen) + " of " + std::to_string(cases.size()) + " problems have a faster choice" +
                      (options.table.empty() ? "" : "; vkattn run --tuning " + options.table + " uses them"));
-    if (wrong > 0)
-        line("WRONG", std::to_string(wrong) + " choices gave a wrong result: a bug of the driver or of vkattn, please "
-                                              "report them. They are not in the table.");
-    return exit_ok;
+    if (wrong == 0) return exit_ok;
+    line("WRONG", std::to_string(wrong) + " choices gave a wrong result: a bug of the driver or of vkattn, please "
+                                          "report them. They are not in the table.");
+    return exit_failed;
 }
 
 }  // namespace
