@@ -8,6 +8,8 @@
 #include "engine/src/quirks.h"
 #include "harness/pretended_device.h"
 #include "harness/run_attention.h"
+#include "harness/spirv.h"
+#include "vkattn/shader_sources.h"
 
 using namespace vkattn_tests;
 using vkattn::Quirk;
@@ -67,6 +69,19 @@ Chosen choices_of(vkattn::Engine& engine) {
             tiles->impl().variant.full_subgroups, engine.capabilities().matrices_usable,
             engine.capabilities().literal_matrix_sizes};
 }
+
+// Keeps what it compiles.
+class Recording : public vkattn::ShaderCompiler {
+  public:
+    vkattn::Result<std::vector<uint32_t>> compile(const vkattn::CompileJob& job) const override {
+        auto words = test_compiler()->compile(job);
+        if (words) modules.push_back(*words);
+        return words;
+    }
+    std::string version() const override { return test_compiler()->version(); }
+
+    mutable std::vector<std::vector<uint32_t>> modules;
+};
 
 }  // namespace
 
@@ -147,4 +162,37 @@ TEST_CASE("quirks: a range of driver versions is inclusive") {
         device.driver_version = version;
         CHECK(vkattn::applies(quirk, device, subgroup_size) == hit);
     }
+}
+
+// quirks.cpp names three bugs that change nothing here; this is why.
+TEST_CASE("quirks: kernels shuffle numbers of 32 bits, in workgroups of N x 1 x 1") {
+    for (const vkattn::ShaderSource& source : vkattn::shader_sources()) {
+        INFO(std::string(source.name));
+        CHECK(source.text.find("local_size_y") == std::string_view::npos);
+        CHECK(source.text.find("local_size_z") == std::string_view::npos);
+    }
+
+    const Recording compiler;
+    const auto engine = make_engine(VulkanContext::shared(), {}, &compiler);
+    size_t shuffles = 0;
+    for (const auto& [path, skeleton] : {std::pair(vkattn::Path::scalar, vkattn::Skeleton::rows),
+                                         {vkattn::Path::scalar, vkattn::Skeleton::tiles},
+                                         {vkattn::Path::scalar, vkattn::Skeleton::decode},
+                                         {vkattn::Path::khr, vkattn::Skeleton::automatic}}) {
+        vkattn::Problem problem;
+        problem.max_shape = {1, 2, 1, 40, 40};
+        problem.head_dim = 8;
+        problem.q_type = problem.k_type = problem.v_type = problem.o_type = vkattn::ElementType::f16;
+        problem.mask = vkattn::trace_mask([](auto, auto, auto q, auto kv) { return (q ^ kv) % 3 != 0; });
+        problem.path = path;
+        problem.skeleton = skeleton;
+        const auto plan = engine->plan(problem);
+        if (!plan) CHECK(plan.status().code == vkattn::Code::unsupported);
+    }
+    for (const std::vector<uint32_t>& words : compiler.modules) {
+        const ShuffledTypes types = shuffled_types(words);
+        CHECK(types.others == 0);
+        shuffles += types.scalars_32;
+    }
+    CHECK((shuffles > 0) == engine->capabilities().features.scalar_subgroup);
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
+#include <span>
 
 #include <vulkan/vulkan_core.h>
 
@@ -21,6 +22,26 @@ inline std::set<uint32_t> declared_capabilities(const VkShaderModuleCreateInfo& 
     for (size_t at = header_words; at + 1 < words && (module.pCode[at] & 0xffffu) == op_capability; at += 2)
         declared.insert(module.pCode[at + 1]);
     return declared;
+}
+
+// Results of subgroup shuffles: scalars of 32 bits, and whatever else.
+struct ShuffledTypes {
+    size_t scalars_32 = 0, others = 0;
+};
+inline ShuffledTypes shuffled_types(std::span<const uint32_t> words) {
+    constexpr uint32_t header_words = 5, op_type_int = 21, op_type_float = 22, op_first_shuffle = 345,
+                       op_last_shuffle = 348;
+    std::set<uint32_t> scalars_32;
+    ShuffledTypes shuffled;
+    for (size_t at = header_words; at < words.size();) {
+        const uint32_t op = words[at] & 0xffffu, length = words[at] >> 16;
+        if (length == 0 || length > words.size() - at) break;
+        if ((op == op_type_int || op == op_type_float) && words[at + 2] == 32) scalars_32.insert(words[at + 1]);
+        if (op >= op_first_shuffle && op <= op_last_shuffle)
+            (scalars_32.contains(words[at + 1]) ? shuffled.scalars_32 : shuffled.others)++;
+        at += length;
+    }
+    return shuffled;
 }
 
 }  // namespace vkattn_tests
