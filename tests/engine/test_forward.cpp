@@ -262,6 +262,28 @@ TEST_CASE("quick: skeletons, flavours, schedules and types on small shapes") {
     }
 }
 
+// All rows of a tile share one range of keys, and compilers must see it: lavapipe of 128 bits miscompiled keys found lane by lane.
+TEST_CASE("quick: heads that share a tile, without subgroup operations") {
+    vkattn::HostDevice host = host_device(VulkanContext::shared());
+    host.enabled.scalar_subgroup = host.enabled.subgroup_size_control = false;
+    vkattn::EngineOptions engine_options;
+    engine_options.compiler = test_compiler();
+    auto engine = vkattn::Engine::create(host, engine_options);
+    REQUIRE_MESSAGE(engine.ok(), engine.status().message);
+    RunOptions options;
+    options.engine = engine->get();
+    AttentionCase c;
+    c.mask = "causal_lower_right";
+    c.skeleton = Skeleton::rows;
+    c.q_type = c.k_type = c.v_type = c.o_type = f16;
+    c.head_dim = c.value_dim = 64;
+    c.shape = {1, 8, 1, 1, 19};
+    for (const Poison poison : {Poison::unattended, Poison::partial}) {
+        c.poison = poison;
+        run_and_check(c, options);
+    }
+}
+
 TEST_SUITE_END();
 
 TEST_CASE("replay" * doctest::skip(std::getenv("VKATTN_REPLAY") == nullptr)) {
