@@ -35,8 +35,8 @@ const uint VALUE_GROUPS = (VALUE_DIM + 3u) / 4u;
 RowPlace wide_row(TensorLayout wide, uint row) {
     return row_add(head_place(wide, 0u, 0u, 0u, 2u), row_step(row, wide.stride_l, 2u));
 }
-#define WIDE_K(row, group) Vec4Ref((row).bytes).data[group]
-#define WIDE_V(row, group) Vec4Ref((row).bytes).data[group]
+#define WIDE_K(row, group) Vec4Ref(ROW_ADDRESS(row)).data[group]
+#define WIDE_V(row, group) Vec4Ref(ROW_ADDRESS(row)).data[group]
 #else
 // Where the attention kernels have q and o.
 layout(std430, set = 0, binding = 0) writeonly buffer WideK { vec4 wide_k[]; };

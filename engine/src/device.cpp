@@ -201,6 +201,7 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     if (!wanted.features.preserve_nan_f32)
         wanted.reasons.push_back("the driver may assume that NaN and infinity do not occur: the promise about NaN in "
                                  "q, k and v is not given here");
+    wanted.features.int64_addresses = features.features.shaderInt64 == VK_TRUE;
     apply_quirks(describe(*functions, physical_device), subgroup.subgroupSize, wanted);
 
     if (wanted.features.buffer_device_address)
@@ -213,6 +214,7 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
 
 FeatureChain::FeatureChain(const Features& features) {
     features2_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    features2_.features.shaderInt64 = features.int64_addresses ? VK_TRUE : VK_FALSE;
     void** tail = &features2_.pNext;
     if (features.buffer_device_address) {
         address_.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES;

@@ -72,6 +72,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.device = *device;
     c.features.buffer_device_address = host.enabled.buffer_device_address && offered->features.buffer_device_address &&
                                        impl->functions.vkGetBufferDeviceAddress != nullptr;
+    c.features.int64_addresses = host.enabled.int64_addresses && offered->features.int64_addresses;
+    const bool lacks_int64 = offered->features.int64_addresses && c.features.buffer_device_address &&
+                             (!c.features.int64_addresses || options.compiler == nullptr);
+    if (lacks_int64) c.features.buffer_device_address = false;
     c.features.subgroup_size_control = host.enabled.subgroup_size_control && offered->features.subgroup_size_control;
     c.features.required_subgroup_size = host.enabled.required_subgroup_size && c.features.subgroup_size_control &&
                                         offered->features.required_subgroup_size;
@@ -107,6 +111,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     if (offered->features.buffer_device_address && !host.enabled.buffer_device_address)
         c.reasons.push_back(
             "bufferDeviceAddress is offered but the host did not enable it: buffers are reached through descriptors");
+    if (lacks_int64)
+        c.reasons.push_back(
+            "addresses need shaderInt64 enabled (Features::int64_addresses) and a run-time compiler here: "
+            "buffers are reached through descriptors");
     if (offered->features.scalar_subgroup && !c.features.scalar_subgroup)
         c.reasons.push_back(
             "subgroup shuffles and arithmetic are offered but HostDevice::enabled leaves scalar_subgroup "
@@ -126,9 +134,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
                    std::to_string(properties.properties.driverVersion) + "-" + c.device.name + "-" +
                    std::to_string(c.subgroup_size);
     c.cache_key = c.device_key + "-" + (c.features.buffer_device_address ? "a" : "") +
-                  (c.features.subgroup_size_control ? "f" : "") + (c.features.required_subgroup_size ? "r" : "") +
-                  (c.features.cooperative_matrix ? "m" : "") + (c.features.cooperative_matrix2 ? "2" : "") +
-                  (c.features.matrix_bf16 ? "b" : "");
+                  (c.features.int64_addresses ? "i" : "") + (c.features.subgroup_size_control ? "f" : "") +
+                  (c.features.required_subgroup_size ? "r" : "") + (c.features.cooperative_matrix ? "m" : "") +
+                  (c.features.cooperative_matrix2 ? "2" : "") + (c.features.matrix_bf16 ? "b" : "");
 
     if (options.tuning != nullptr) impl->tuning_mismatch = tuning_mismatch(options.tuning->identity, c);
 

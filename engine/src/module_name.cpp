@@ -7,6 +7,7 @@ std::string module_name(const ModuleKey& key) {
     std::string name = key.kernel;
     name += '.';
     name += to_string(key.addressing);
+    if (key.address_int64) name += "-int64";
     for (ElementType type : {key.q_type, key.k_type, key.v_type, key.o_type}) {
         name += '.';
         name += to_string(type);

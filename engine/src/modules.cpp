@@ -36,6 +36,7 @@ CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& in
     auto define = [&](const char* name, std::string_view value) { job.defines.emplace_back(name, std::string(value)); };
     auto flag = [](bool value) { return value ? "1" : "0"; };
     define("ADDRESSING", key.addressing == Addressing::address ? "ADDRESSING_ADDRESS" : "ADDRESSING_BINDING");
+    define("ADDRESS_INT64", flag(key.address_int64));
     define("Q_TYPE", type_define(key.q_type));
     define("K_TYPE", type_define(key.k_type));
     define("V_TYPE", type_define(key.v_type));

@@ -90,6 +90,11 @@ Result<uint64_t> tables_capacity(const Problem& problem, const Tree& mask, const
     return bytes;
 }
 
+void set_addressing(ModuleKey& module, Addressing addressing, const Capabilities& capabilities) {
+    module.addressing = addressing;
+    module.address_int64 = addressing == Addressing::address && capabilities.features.int64_addresses;
+}
+
 void add_hook_constants(Variant& variant, const Tree& mask, const Tree& score_mod, const EmittedHook& hook) {
     for (size_t i = 0; i < hook.specialised.size(); i++) {
         const uint32_t slot = hook.specialised[i];
@@ -98,13 +103,13 @@ void add_hook_constants(Variant& variant, const Tree& mask, const Tree& score_mo
     }
 }
 
-Variant make_variant(const Problem& problem, const Choice& choice, const Tree& mask, const Tree& score_mod,
-                     const EmittedHook& hook, bool uniform_loads) {
+Variant make_variant(const Capabilities& capabilities, const Problem& problem, const Choice& choice, const Tree& mask,
+                     const Tree& score_mod, const EmittedHook& hook) {
     Variant variant;
     ModuleKey& module = variant.module;
     const bool matrix = choice.path != Path::scalar;
     module.kernel = "attention_" + std::string(matrix ? to_string(choice.path) : to_string(choice.skeleton));
-    module.addressing = choice.addressing;
+    set_addressing(module, choice.addressing, capabilities);
     module.q_type = problem.q_type;
     module.k_type = problem.k_type;
     module.v_type = problem.v_type;
@@ -144,7 +149,7 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
         {SPEC_TILE_ROWS, choice.tile_rows},
         {SPEC_HEADS_PER_TILE, choice.heads_per_tile},
         {SPEC_SPLITS, choice.splits},
-        {SPEC_UNIFORM_LOADS, uniform_loads ? 1u : 0u},
+        {SPEC_UNIFORM_LOADS, capabilities.software ? 1u : 0u},
     };
     if (matrix) {
         const std::pair<uint32_t, uint32_t> sizes[] = {
@@ -160,11 +165,11 @@ Variant make_variant(const Problem& problem, const Choice& choice, const Tree& m
 }
 
 // widen.comp reads the caller's k and v; it has no hook, and q and o are not its business.
-Variant make_widen_variant(const Problem& problem, uint32_t rows) {
+Variant make_widen_variant(const Capabilities& capabilities, const Problem& problem, uint32_t rows) {
     Variant variant;
     ModuleKey& module = variant.module;
     module.kernel = "widen";
-    module.addressing = problem.addressing;
+    set_addressing(module, problem.addressing, capabilities);
     module.k_type = problem.k_type;
     module.v_type = problem.v_type;
     module.k_vec4 = problem.k_aligned;
@@ -178,11 +183,12 @@ Variant make_widen_variant(const Problem& problem, uint32_t rows) {
 }
 
 // merge_splits.comp writes o; it has no hook, and q, k and v are not its business.
-Variant make_merge_variant(const Problem& problem, const Choice& choice, bool natural_scores, uint32_t items) {
+Variant make_merge_variant(const Capabilities& capabilities, const Problem& problem, const Choice& choice,
+                           bool natural_scores, uint32_t items) {
     Variant variant;
     ModuleKey& module = variant.module;
     module.kernel = "merge_splits";
-    module.addressing = choice.addressing;
+    set_addressing(module, choice.addressing, capabilities);
     module.o_type = problem.o_type;
     module.o_vec4 = problem.o_aligned;
     variant.constants = {
@@ -197,7 +203,7 @@ Status make_list_pipelines(PlanImpl& plan, PipelineCost& cost) {
     const uint32_t invocations = std::min(64u, std::bit_floor(plan.engine->capabilities.max_invocations));
     Variant classify;
     classify.module.kernel = "classify_blocks";
-    classify.module.addressing = plan.problem.addressing;
+    set_addressing(classify.module, plan.problem.addressing, plan.engine->capabilities);
     classify.module.hook_hash = plan.hook.hash;
     classify.constants = {{SPEC_WORKGROUP_SIZE, invocations}};
     add_hook_constants(classify, *plan.mask, *plan.score_mod, plan.hook);
@@ -207,7 +213,7 @@ Status make_list_pipelines(PlanImpl& plan, PipelineCost& cost) {
 
     Variant compact;
     compact.module.kernel = "compact_blocks";
-    compact.module.addressing = plan.problem.addressing;
+    set_addressing(compact.module, plan.problem.addressing, plan.engine->capabilities);
     compact.constants = {{SPEC_WORKGROUP_SIZE, invocations}};
     pipeline = plan.engine->pipeline(compact, EmittedHook{}, &cost);
     if (!pipeline) return pipeline.status();
@@ -276,7 +282,7 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     auto choice = choose(engine->capabilities, problem, plan->hook, options);
     if (!choice) return choice.status();
     const auto variant_of = [&] {
-        return make_variant(problem, *choice, *plan->mask, *plan->score_mod, plan->hook, engine->capabilities.software);
+        return make_variant(engine->capabilities, problem, *choice, *plan->mask, *plan->score_mod, plan->hook);
     };
     if (choice->skeleton == Skeleton::decode && problem.skeleton == Skeleton::automatic && !problem.sizes &&
         engine->options.compiler == nullptr && !is_ahead_of_time(variant_of().module)) {
@@ -329,7 +335,8 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     PlanReport& report = plan->report;
     if (choice->widen) {
         plan->widen_rows = std::min(plan->widen_rows, std::bit_floor(engine->capabilities.max_invocations));
-        auto widen = engine->pipeline(make_widen_variant(problem, plan->widen_rows), EmittedHook{}, &cost);
+        auto widen =
+            engine->pipeline(make_widen_variant(engine->capabilities, problem, plan->widen_rows), EmittedHook{}, &cost);
         if (!widen) return widen.status();
         plan->widen_pipeline = *widen;
         plan->wide = wide_region(problem);
@@ -339,8 +346,9 @@ Result<Plan> make_plan(const std::shared_ptr<EngineImpl>& engine, const Problem&
     plan->partials_bytes = partials_bytes(problem, *choice);
     if (plan->partials_bytes > 0) {
         plan->merge_items = std::min(plan->merge_items, std::bit_floor(engine->capabilities.max_invocations));
-        auto merge = engine->pipeline(make_merge_variant(problem, *choice, plan->hook.has_score_mod, plan->merge_items),
-                                      EmittedHook{}, &cost);
+        auto merge = engine->pipeline(
+            make_merge_variant(engine->capabilities, problem, *choice, plan->hook.has_score_mod, plan->merge_items),
+            EmittedHook{}, &cost);
         if (!merge) return merge.status();
         plan->merge_pipeline = *merge;
     }

@@ -9,7 +9,7 @@ namespace vkattn {
 
 struct Quirk {
     enum class Effect : uint8_t {
-        no_addresses,       // buffers are reached through descriptors
+        int64_addresses,    // addresses are computed as 64-bit integers; without these through descriptors
         no_subgroups,       // rows are reduced through shared memory
         no_full_subgroups,  // the same in the tiles kernel, and the driver chooses the subgroup size
         literal_sizes,      // matrix kernels are compiled for each choice of sizes
@@ -29,7 +29,8 @@ struct Quirk {
 
 std::span<const Quirk> quirks();
 bool applies(const Quirk& quirk, const DeviceInfo& device, uint32_t subgroup_size);
-// Takes from `offered` what the device's bugs take, with the reasons.
+// Takes from `offered` what the device's bugs take, with the reasons. features.int64_addresses: whether there are such integers; then
+// whether they are needed.
 void apply_quirks(const DeviceInfo& device, uint32_t subgroup_size, Requirements& offered);
 
 }  // namespace vkattn

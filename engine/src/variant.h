@@ -31,6 +31,7 @@ constexpr uint32_t SCHEDULE_DENSE = 0, SCHEDULE_INTERVAL = 1, SCHEDULE_LIST = 2,
 struct ModuleKey {
     std::string kernel;  // "attention_rows"
     Addressing addressing = Addressing::binding;
+    bool address_int64 = false;  // with Addressing::address
     ElementType q_type = ElementType::f32, k_type = ElementType::f32, v_type = ElementType::f32,
                 o_type = ElementType::f32;
     bool q_vec4 = true, k_vec4 = true, v_vec4 = true, o_vec4 = true;

@@ -51,6 +51,7 @@ Status failed(const char* call, VkResult result) {
 Features both(const Features& offered, const Features& asked) {
     Features features;
     features.buffer_device_address = offered.buffer_device_address && asked.buffer_device_address;
+    features.int64_addresses = offered.int64_addresses && asked.int64_addresses;
     features.subgroup_size_control = offered.subgroup_size_control && asked.subgroup_size_control;
     features.required_subgroup_size = offered.required_subgroup_size && asked.required_subgroup_size;
     features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;

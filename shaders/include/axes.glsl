@@ -10,9 +10,16 @@
 #ifndef ADDRESSING
 #define ADDRESSING ADDRESSING_BINDING
 #endif
+// 1: addresses are computed as 64-bit integers; 0: as pairs of words, since few devices have 64-bit integers.
+#ifndef ADDRESS_INT64
+#define ADDRESS_INT64 0
+#endif
 #if ADDRESSING == ADDRESSING_ADDRESS
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference_uvec2 : require
+#if ADDRESS_INT64
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#endif
 #endif
 
 // Storage types. 16-bit elements are read as packed 32-bit words, so no 16-bit storage feature is needed.

@@ -15,13 +15,13 @@
 // O_UNIT: a group when O_VEC4, else an element (f32). O_WORD: two 16-bit elements; `e` counts from the row's first.
 #if ADDRESSING == ADDRESSING_ADDRESS
 #if O_TYPE == TYPE_F32 && O_VEC4
-#define O_UNIT(row, i) Vec4Ref((row).bytes).data[i]
+#define O_UNIT(row, i) Vec4Ref(ROW_ADDRESS(row)).data[i]
 #elif O_TYPE == TYPE_F32
-#define O_UNIT(row, i) FloatRef((row).bytes).data[i]
+#define O_UNIT(row, i) FloatRef(ROW_ADDRESS(row)).data[i]
 #else
-#define O_UNIT(row, i) PairRef((row).bytes).data[i]
-#define O_WORD(row, e) WordRef(uvec2((row).bytes.x & ~3u, (row).bytes.y)).data[((e) + (((row).bytes.x >> 1) & 1u)) >> 1]
-#define O_HALF(row, e) (((e) + ((row).bytes.x >> 1)) & 1u)
+#define O_UNIT(row, i) PairRef(ROW_ADDRESS(row)).data[i]
+#define O_WORD(row, e) WordRef(WIDE_ADDRESS(wide_word((row).bytes))).data[((e) + ((WIDE_LOW((row).bytes) >> 1) & 1u)) >> 1]
+#define O_HALF(row, e) (((e) + (WIDE_LOW((row).bytes) >> 1)) & 1u)
 #endif
 #else
 layout(std430, set = 0, binding = 4) writeonly buffer LseBuffer { float lse_data[]; };
@@ -88,7 +88,7 @@ void o_store(RowPlace row, uint group, vec4 value) {
 #else
     bool odd = O_HALF(row, e) != 0u;
 #endif
-    if (!odd && left >= 4u) {
+    if (!odd && (VALUE_DIM % 4u == 0u || left >= 4u)) {
         uvec2 words = halves.xz | (halves.yw << 16);
 #if ADDRESSING == ADDRESSING_ADDRESS && O_VEC4
         O_UNIT(row, group) = words;
@@ -110,7 +110,7 @@ void lse_store(uint b, uint h, uint q, float value) {
     if ((params.flags & PARAMS_WRITE_LSE) == 0u) return;
 #if ADDRESSING == ADDRESSING_ADDRESS
     RowPlace row = row_add(head_place(params.lse, b, h, 0u, 2u), row_step(q, 1u, 2u));
-    FloatRef(row.bytes).data[0] = value;
+    FloatRef(ROW_ADDRESS(row)).data[0] = value;
 #else
     lse_data[head_place(params.lse, b, h, 0u, 0u).element + q] = value;
 #endif

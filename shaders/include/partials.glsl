@@ -17,7 +17,7 @@ uint partial_index(int b, int h, int q, uint split) {
 RowPlace partial_place(int b, int h, int q, uint split) {
     return row_add(head_place(params.work, 0u, 0u, 0u, 2u), row_step(partial_index(b, h, q, split), PARTIAL_ELEMS, 2u));
 }
-#define PARTIAL(place, e) FloatRef((place).bytes).data[e]
+#define PARTIAL(place, e) FloatRef(ROW_ADDRESS(place)).data[e]
 #else
 layout(std430, set = 0, binding = 5) buffer WorkBuffer { float work_data[]; };
 RowPlace partial_place(int b, int h, int q, uint split) { return RowPlace(partial_index(b, h, q, split) * PARTIAL_ELEMS); }

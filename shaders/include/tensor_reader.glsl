@@ -16,15 +16,15 @@
 
 #if ADDRESSING == ADDRESSING_ADDRESS
 #if READ_TYPE == TYPE_F32 && READ_VEC4
-#define READ_UNIT(row, i) Vec4Ref((row).bytes).data[i]
+#define READ_UNIT(row, i) Vec4Ref(ROW_ADDRESS(row)).data[i]
 #elif READ_TYPE == TYPE_F32
-#define READ_UNIT(row, i) FloatRef((row).bytes).data[i]
+#define READ_UNIT(row, i) FloatRef(ROW_ADDRESS(row)).data[i]
 #elif READ_VEC4
-#define READ_UNIT(row, i) PairRef((row).bytes).data[i]
+#define READ_UNIT(row, i) PairRef(ROW_ADDRESS(row)).data[i]
 #else
 // A row may begin in the upper half of a word.
-#define READ_WORD(row, e) WordRef(uvec2((row).bytes.x & ~3u, (row).bytes.y)).data[((e) + (((row).bytes.x >> 1) & 1u)) >> 1]
-#define READ_HALF(row, e) (((e) + ((row).bytes.x >> 1)) & 1u)
+#define READ_WORD(row, e) WordRef(WIDE_ADDRESS(wide_word((row).bytes))).data[((e) + ((WIDE_LOW((row).bytes) >> 1) & 1u)) >> 1]
+#define READ_HALF(row, e) (((e) + (WIDE_LOW((row).bytes) >> 1)) & 1u)
 #endif
 #else
 #if READ_TYPE == TYPE_F32 && READ_VEC4

@@ -52,7 +52,7 @@ bool suffers(const Pretence& p, Effect effect) {
 
 // What the rows speak of.
 struct Chosen {
-    bool addresses, subgroups, full_subgroups, matrices, literal_sizes;
+    bool addresses, int64, subgroups, full_subgroups, matrices, literal_sizes;
 };
 
 Chosen choices_of(vkattn::Engine& engine) {
@@ -65,8 +65,11 @@ Chosen choices_of(vkattn::Engine& engine) {
     auto tiles = engine.plan(problem);
     REQUIRE_MESSAGE(rows.ok(), rows.status().message);
     REQUIRE_MESSAGE(tiles.ok(), tiles.status().message);
-    return {engine.capabilities().features.buffer_device_address, rows->impl().variant.module.subgroup_reduce,
-            tiles->impl().variant.full_subgroups, engine.capabilities().matrices_usable,
+    return {engine.capabilities().features.buffer_device_address,
+            rows->impl().variant.module.address_int64,
+            rows->impl().variant.module.subgroup_reduce,
+            tiles->impl().variant.full_subgroups,
+            engine.capabilities().matrices_usable,
             engine.capabilities().literal_matrix_sizes};
 }
 
@@ -104,7 +107,8 @@ TEST_CASE("quirks: every row changes the plan on a device that has the bug, says
         const auto engine = device.make_engine(context.enabled);  // of a host that enabled everything
         CHECK(has_reason(engine->capabilities().reasons, quirk));
         const Chosen chosen = choices_of(*engine);
-        CHECK(chosen.addresses == !suffers(pretence, Effect::no_addresses));
+        CHECK(chosen.addresses);
+        CHECK(chosen.int64 == suffers(pretence, Effect::int64_addresses));
         CHECK(chosen.subgroups == !suffers(pretence, Effect::no_subgroups));
         CHECK(chosen.matrices == !suffers(pretence, Effect::no_matrices));
         CHECK(chosen.literal_sizes == suffers(pretence, Effect::literal_sizes));
@@ -123,7 +127,13 @@ TEST_CASE("quirks: every row changes the plan on a device that has the bug, says
             c.skeleton = skeleton;
             run_and_check(c, options);
         }
-        if (quirk.effect == Effect::no_addresses) {
+        if (quirk.effect == Effect::int64_addresses) {  // that a host did not enable
+            vkattn::Features enabled = context.enabled;
+            enabled.int64_addresses = false;
+            const auto without = device.make_engine(enabled);
+            CHECK_FALSE(without->capabilities().features.buffer_device_address);
+            options.engine = without.get();
+            run_and_check(c, options);
             c.addressing = vkattn::Addressing::address;
             options.expect_refusal = true;
             CHECK_FALSE(run_and_check(c, options).ran());

@@ -174,6 +174,9 @@ void VulkanContext::create_device(const ContextOptions& options) {
     enabled = wanted->features;
     if (!options.device_address) enabled.buffer_device_address = false;
     enabled.debug_utils = true;
+    VkPhysicalDeviceFeatures offered{};  // engines on pretended devices may want what this one does not need
+    vki.vkGetPhysicalDeviceFeatures(physical_device, &offered);
+    enabled.int64_addresses = offered.shaderInt64 == VK_TRUE;
     std::vector<const char*> extensions = wanted->extensions;
     external_host_memory = has_device_extension(vki, physical_device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     if (external_host_memory) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);

@@ -36,6 +36,7 @@ Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_vi
 // Features that unlock paths. All are optional: without any, the scalar path runs through descriptors.
 struct Features {
     bool buffer_device_address = false;   // ADDRESSING address
+    bool int64_addresses = false;         // shaderInt64, where a driver's bug wants addresses in 64-bit integers
     bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
     bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
     bool scalar_subgroup = false;  // basic, shuffle and arithmetic operations in compute (a property; may be left out)
