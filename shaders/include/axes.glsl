@@ -10,7 +10,7 @@
 #ifndef ADDRESSING
 #define ADDRESSING ADDRESSING_BINDING
 #endif
-// 1: addresses are computed as 64-bit integers; 0: as pairs of words, since few devices have 64-bit integers.
+// 1: addresses are computed as 64-bit integers; 0: as pairs of words, since some devices have no 64-bit integers.
 #ifndef ADDRESS_INT64
 #define ADDRESS_INT64 0
 #endif
