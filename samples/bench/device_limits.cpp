@@ -37,7 +37,7 @@ constexpr uint32_t stream_binding[] =
     ;
 
 // As in the shaders.
-constexpr uint32_t local_size = 64, chains = 8, steps = 32, matrix_chains = 4, matrix_steps = 8;
+constexpr uint32_t local_size = 64, chains = 12, steps = 32, matrix_chains = 4, matrix_steps = 8;
 enum class Walk : uint32_t { side_by_side, together, copy, shared };
 constexpr uint32_t piece = 4096;  // uvec4 of a workgroup
 constexpr uint64_t piece_bytes = piece * 16;
