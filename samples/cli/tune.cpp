@@ -114,14 +114,22 @@ int list_table(const Options& options, const Capabilities& capabilities) {
 Result<TuningTable> open_table(const Options& options, const Capabilities& capabilities) {
     TuningTable table;
     table.identity = tuning_identity(capabilities);
+    if (options.table.empty()) return table;
     std::error_code none;
-    if (options.table.empty() || !std::filesystem::exists(options.table, none)) return table;
-    auto old = read_tuning_table(options.table);
-    if (!old) return old.status();
-    if (const std::string mismatch = tuning_mismatch(old->identity, capabilities); !mismatch.empty())
-        return error(Code::invalid_argument,
-                     options.table + " is left as it is: " + mismatch + "; name another file, or remove this one");
-    return old;
+    if (std::filesystem::is_directory(options.table, none))
+        return error(Code::invalid_argument, options.table + " is a directory; a file is wanted, " +
+                                                 (std::filesystem::path(options.table) / "tuned.txt").string() +
+                                                 " say");
+    if (std::filesystem::exists(options.table, none)) {
+        auto old = read_tuning_table(options.table);
+        if (!old) return old.status();
+        if (const std::string mismatch = tuning_mismatch(old->identity, capabilities); !mismatch.empty())
+            return error(Code::invalid_argument,
+                         options.table + " is left as it is: " + mismatch + "; name another file, or remove this one");
+        table = *std::move(old);
+    }
+    if (Status status = check_writable(options.table, table); !status.ok()) return status;
+    return table;
 }
 
 Result<Tuned> tune_case(const TunedCase& one, const Options& options, const support::Safetensors* file,

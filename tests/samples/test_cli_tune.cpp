@@ -93,6 +93,27 @@ TEST_SUITE("cli") {
         CHECK(has(other.out, "tuning    the table has nothing for this problem"));
     }
 
+    TEST_CASE("tune: a table that cannot be written is told before the search, with what could be") {
+        const TemporaryFolder folder;
+        REQUIRE(support::write_file(folder / "file", "text").ok());
+        const auto refused = [&](const std::filesystem::path& table, const std::string& message) {
+            const Printed printed = run_vkattn(folder, {"tune", "--device", "cpu", "--random", "1x1x4x8", "--budget",
+                                                        "0.1", "--table", table.string()});
+            CHECK(printed.exit_code == 2);
+            CHECK_MESSAGE(has(printed.err, "vkattn: --table: " + table.string() + message), printed.err);
+            CHECK_FALSE(has(printed.out, "problem"));
+        };
+        refused(folder.path(), " is a directory; a file is wanted, " + (folder / "tuned.txt").string() + " say");
+        const std::string wanted = "; a file in a folder that is there and can be written is wanted";
+        refused(folder / "no/such/tuned.txt", ": No such file or directory" + wanted);
+        refused(folder / "file/tuned.txt", ": Not a directory" + wanted);
+        CHECK_FALSE(std::filesystem::exists(folder / "no"));
+        // A problem that is refused afterwards leaves no table.
+        const std::string table = (folder / "tuned.txt").string();
+        CHECK(run_vkattn(folder, {"tune", "--device", "cpu", "--random", "1x2x3", "--table", table}).exit_code == 2);
+        CHECK_FALSE(std::filesystem::exists(table));
+    }
+
     TEST_CASE("tune: tables that are damaged, of another device or not there") {
         const TemporaryFolder folder;
         const std::string path = (folder / "tuned.txt").string();
@@ -106,6 +127,7 @@ TEST_SUITE("cli") {
         refused(run, "vkattn: --tuning: ");
         refused({"tune", "--list", "--table", path}, "vkattn: --table: ");
         refused({"tune", "--list"}, "vkattn: --list: --table F is missing");
+        refused({"tune", "--list", "--table", folder.path().string()}, "is a directory; a file that 'vkattn tune");
         refused({"tune", "--budget", "0"}, "--budget: a number of seconds above 0");
         refused({"tune", "--budget", "soon"}, "--budget");
         refused({"tune", "--device", "cpu", "--random", "1x2x3"}, "--random: '1x2x3'");
