@@ -10,6 +10,7 @@
 #include "../cli/attention_options.h"
 #include "../cli/checks.h"
 #include "../cli/command.h"
+#include "../cli/run_time_compiler.h"
 #include "../cli/tuning_file.h"
 #include "block_growth.h"
 #include "host_costs.h"
@@ -17,11 +18,6 @@
 #include "progress.h"
 #include "report.h"
 #include "support/file.h"
-#ifdef VKATTN_BENCH_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::bench {
 namespace {
@@ -38,12 +34,6 @@ struct Options {
     double max_ms = 0.0;  // 0: the suite's
     bool single() const { return !mask.empty() || !score.empty() || !shape.empty(); }
 };
-
-#ifdef VKATTN_BENCH_COMPILER
-constexpr MakeCompiler make_compiler = make_shaderc_compiler;
-#else
-constexpr MakeCompiler make_compiler = nullptr;
-#endif
 
 int fail(const Status& status) {
     std::fprintf(stderr, "vkattn-bench: %s\n", status.message.c_str());
@@ -196,7 +186,7 @@ struct Bench {
     std::unique_ptr<Engine> engine;
 };
 
-Result<Bench> open(const Options& options, MakeCompiler make) {
+Result<Bench> open(const Options& options) {
     Bench bench;
     auto instance = support::Instance::create();
     if (!instance) return instance.status();
@@ -208,7 +198,7 @@ Result<Bench> open(const Options& options, MakeCompiler make) {
     auto device = support::Device::create(bench.instance, *index, device_options);
     if (!device) return device.status();
     bench.device = std::move(*device);
-    if (make != nullptr) bench.compiler = make();
+    bench.compiler = cli::make_run_time_compiler();
     EngineOptions engine_options;
     engine_options.compiler = bench.compiler.get();
     if (!options.tuning.empty()) {
@@ -233,9 +223,9 @@ int run(const Options& options) {
     Progress progress(cases->size() + 2 + (whole ? 3 : 0));
     if (whole) {
         progress.begin("start from nothing, cold and warm");
-        report.starts = measure_starts(options.device, make_compiler);
+        report.starts = measure_starts(options.device);
     }
-    auto bench = open(options, make_compiler);
+    auto bench = open(options);
     if (!bench) return fail(bench.status());
     report.device = bench->device->info().name;
     report.driver = bench->device->info().driver;

@@ -14,17 +14,13 @@
 #include "checks.h"
 #include "command.h"
 #include "description.h"
+#include "run_time_compiler.h"
 #include "support/file.h"
 #include "tensors.h"
 #include "tuning_file.h"
 #include "vkattn/classify.h"
 #include "vkattn/reference.h"
 #include "vkattn/simplify.h"
-#ifdef VKATTN_CLI_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::cli {
 namespace {
@@ -278,10 +274,7 @@ int run(const Options& options) {
 
     auto device = support::Device::create(options.device);
     if (!device) return fail(about("--device", device.status()));
-    std::unique_ptr<ShaderCompiler> compiler;
-#ifdef VKATTN_CLI_COMPILER
-    compiler = make_shaderc_compiler();
-#endif
+    const auto compiler = make_run_time_compiler();
 
     // What is run is the mask without the terms that do not matter here; what --check compares with is the mask as given.
     const Description given = *description;

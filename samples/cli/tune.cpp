@@ -9,15 +9,11 @@
 #include "attention_run.h"
 #include "command.h"
 #include "description.h"
+#include "run_time_compiler.h"
 #include "tensors.h"
 #include "tuner.h"
 #include "tuning_file.h"
 #include "vkattn/classify.h"
-#ifdef VKATTN_CLI_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::cli {
 namespace {
@@ -180,10 +176,7 @@ int tune(const Options& options) {
     auto device = support::Device::create(options.device);
     if (!device) return fail(about("--device", device.status()));
     EngineOptions engine_options;
-    std::unique_ptr<ShaderCompiler> compiler;
-#ifdef VKATTN_CLI_COMPILER
-    compiler = make_shaderc_compiler();
-#endif
+    const auto compiler = make_run_time_compiler();
     engine_options.compiler = compiler.get();
     engine_options.cache_directory = cache_directory(options.cache);
     auto engine = Engine::create((*device)->host(), engine_options);
