@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "samples/command_line.h"
+#include "harness/command_line.h"
 
 using namespace vkattn;
 using vkattn::test::Printed;

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "flex_notebook/markup.h"
-#include "samples/command_line.h"
+#include "harness/command_line.h"
 
 using vkattn::test::Printed;
 using vkattn::test::run_tested_program;

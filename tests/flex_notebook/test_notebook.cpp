@@ -3,8 +3,8 @@
 
 #include "flex_notebook/attention_bench.h"
 #include "flex_notebook/page.h"
+#include "harness/command_line.h"
 #include "markup.h"
-#include "samples/command_line.h"
 #include "vkattn/named.h"
 
 using namespace vkattn::test;

@@ -3,9 +3,9 @@
 
 #include <sstream>
 
+#include "harness/command_line.h"
 #include "long_short_windows/documents.h"
 #include "long_short_windows/layer_stack.h"
-#include "samples/command_line.h"
 #include "support/safetensors.h"
 
 using namespace vkattn::support;

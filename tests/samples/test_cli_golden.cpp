@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "support/safetensors.h"
 
 using namespace vkattn;

@@ -1,7 +1,7 @@
 // `vkattn mask` and the program as a whole: pictures, tensors, explanations, errors.
 #include <doctest/doctest.h>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "support/block_mask_file.h"
 #include "support/safetensors.h"
 #include "vkattn/classify.h"

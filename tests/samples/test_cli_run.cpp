@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "reference/attention_f64.h"
 #include "support/half.h"
 #include "support/safetensors.h"

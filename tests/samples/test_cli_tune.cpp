@@ -10,7 +10,7 @@
 #include "cli/sampled_rows.h"
 #include "cli/tuner.h"
 #include "cli/tuning_file.h"
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "vkattn/classify.h"
 #ifdef VKATTN_TEST_COMPILER
 #include "vkattn/shaderc_compiler.h"

@@ -7,9 +7,9 @@
 #include <numeric>
 #include <random>
 
+#include "harness/temporary_folder.h"
 #include "support/file.h"
 #include "support/safetensors.h"
-#include "temporary_folder.h"
 
 using namespace vkattn;
 using namespace vkattn::support;
