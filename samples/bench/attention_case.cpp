@@ -139,8 +139,13 @@ Status AttentionCase::prepare(const support::Device& device, Engine& engine) {
     args_ = std::move(*args);
     if (Status status = upload(device, plan_->report().tables_bytes); !status.ok()) return status;
     const auto bind_start = Clock::now();
-    auto binding =
-        plan_->bind({q_.range(), k_.range(), v_.range(), o_.range(), {}, work_space_.range(), tables_.range()});
+    auto binding = plan_->bind({.q = q_.range(),
+                                .k = k_.range(),
+                                .v = v_.range(),
+                                .o = o_.range(),
+                                .lse = {},
+                                .work = work_space_.range(),
+                                .tables = tables_.range()});
     if (!binding) return binding.status();
     bind_us_ = 1000.0 * ms_since(bind_start);
     binding_ = std::move(*binding);

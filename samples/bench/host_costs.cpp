@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "../cli/run_time_compiler.h"
 #include "support/child_process.h"
 #include "vkattn/classify.h"
 
@@ -21,8 +22,7 @@ double ms_since(Clock::time_point start) {
 constexpr int block_mask_runs = 5;
 
 // "device engine plan first-run module", or "error ...": what a fresh process hands back.
-std::string first_result(const std::string& selector, const std::string& mask, const std::string& cache,
-                         MakeCompiler make_compiler) {
+std::string first_result(const std::string& selector, const std::string& mask, const std::string& cache) {
     const auto failed = [](const Status& status) { return "error " + status.message; };
     BenchCase c;
     c.mask = mask;
@@ -35,7 +35,7 @@ std::string first_result(const std::string& selector, const std::string& mask, c
     if (!device) return failed(device.status());
     const double device_ms = ms_since(start);
     start = Clock::now();
-    const auto compiler = make_compiler == nullptr ? nullptr : make_compiler();
+    const auto compiler = cli::make_run_time_compiler();
     EngineOptions options;
     options.compiler = compiler.get();
     options.cache_directory = cache;
@@ -53,7 +53,7 @@ std::string first_result(const std::string& selector, const std::string& mask, c
 }
 
 StartResult start_of(const std::string& selector, const std::string& mask, const std::string& caches,
-                     const std::filesystem::path& folder, MakeCompiler make_compiler) {
+                     const std::filesystem::path& folder) {
     StartResult result;
     result.mask = mask;
     result.caches = caches;
@@ -61,7 +61,7 @@ StartResult start_of(const std::string& selector, const std::string& mask, const
     // Mesa's and NVIDIA's names for the folder of a driver's compiled shaders.
     auto text =
         support::in_fresh_process({{"MESA_SHADER_CACHE_DIR", drivers}, {"__GL_SHADER_DISK_CACHE_PATH", drivers}},
-                                  [&] { return first_result(selector, mask, ours, make_compiler); });
+                                  [&] { return first_result(selector, mask, ours); });
     if (!text) {
         result.failed = text.status().message;
         return result;
@@ -116,19 +116,18 @@ Result<std::vector<BlockMaskResult>> measure_block_masks() {
     return results;
 }
 
-std::vector<StartResult> measure_starts(const std::string& device, MakeCompiler make_compiler) {
+std::vector<StartResult> measure_starts(const std::string& device) {
     const auto now = Clock::now().time_since_epoch().count();
     std::error_code ignored;
     const auto root = std::filesystem::temp_directory_path(ignored) / ("vkattn-bench-start-" + std::to_string(now));
     std::vector<std::string> masks = {"causal()"};
-    if (make_compiler != nullptr) masks.push_back("causal() && (q - kv) % 7 != 3");  // no hook was built for it
+    if (cli::has_run_time_compiler()) masks.push_back("causal() && (q - kv) % 7 != 3");  // no hook was built for it
     std::vector<StartResult> results;
     for (size_t i = 0; i < masks.size(); i++) {
         const auto folder = root / std::to_string(i);
         std::filesystem::create_directories(folder / "driver", ignored);
         std::filesystem::create_directories(folder / "vkattn", ignored);
-        for (const char* caches : {"cold", "warm"})
-            results.push_back(start_of(device, masks[i], caches, folder, make_compiler));
+        for (const char* caches : {"cold", "warm"}) results.push_back(start_of(device, masks[i], caches, folder));
     }
     std::filesystem::remove_all(root, ignored);
     return results;

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "report.h"
-#include "vkattn/compiler.h"
 
 namespace vkattn::bench {
 
@@ -13,7 +12,6 @@ namespace vkattn::bench {
 Result<std::vector<BlockMaskResult>> measure_block_masks();
 
 // Cold and warm, for a mask that was built ahead of time and, with a compiler, for one that was not. Before this process has threads.
-using MakeCompiler = std::unique_ptr<ShaderCompiler> (*)();  // null: this build has none
-std::vector<StartResult> measure_starts(const std::string& device, MakeCompiler make_compiler);
+std::vector<StartResult> measure_starts(const std::string& device);
 
 }  // namespace vkattn::bench

@@ -7,8 +7,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "../cli/attention_options.h"
 #include "../cli/checks.h"
 #include "../cli/command.h"
+#include "../cli/run_time_compiler.h"
 #include "../cli/tuning_file.h"
 #include "block_growth.h"
 #include "host_costs.h"
@@ -16,11 +18,6 @@
 #include "progress.h"
 #include "report.h"
 #include "support/file.h"
-#ifdef VKATTN_BENCH_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::bench {
 namespace {
@@ -30,28 +27,19 @@ using cli::exit_ok;
 using cli::exit_usage;
 
 struct Options {
-    std::string suite, mask, score, shape, type = "f32", only, device, peers = "auto", python, json, csv, html, tuning;
-    std::string path = "auto", schedule = "auto";
+    std::string suite, mask, score, shape, only, device, peers = "auto", python, json, csv, html, tuning;
+    ElementType type = ElementType::f32;
+    KernelWishes kernel;
     int32_t repeats = 0;  // 0: the suite's
     double max_ms = 0.0;  // 0: the suite's
     bool single() const { return !mask.empty() || !score.empty() || !shape.empty(); }
 };
-
-#ifdef VKATTN_BENCH_COMPILER
-constexpr MakeCompiler make_compiler = make_shaderc_compiler;
-#else
-constexpr MakeCompiler make_compiler = nullptr;
-#endif
 
 int fail(const Status& status) {
     std::fprintf(stderr, "vkattn-bench: %s\n", status.message.c_str());
     const bool usage = status.code == Code::invalid_argument || status.code == Code::invalid_text ||
                        status.code == Code::limit_exceeded;
     return usage ? exit_usage : exit_failed;
-}
-
-ElementType type_of(const std::string& name) {
-    return name == "f16" ? ElementType::f16 : name == "bf16" ? ElementType::bf16 : ElementType::f32;
 }
 
 Budget budget_of(const Options& options) {
@@ -82,16 +70,9 @@ Result<std::vector<BenchCase>> choose_cases(const Options& options) {
     if (!options.mask.empty()) c.mask = options.mask;
     if (!options.score.empty()) c.score = options.score;
     c.label = c.mask + (c.score == "score" ? "" : ", " + c.score);
-    c.type = type_of(options.type);
+    c.type = options.type;
     c.peers = true;
-    c.kernel.path = options.path == "scalar" ? Path::scalar
-                    : options.path == "khr"  ? Path::khr
-                    : options.path == "nv"   ? Path::nv
-                                             : Path::automatic;
-    c.kernel.schedule = options.schedule == "dense"      ? Schedule::dense
-                        : options.schedule == "interval" ? Schedule::interval
-                        : options.schedule == "list"     ? Schedule::list
-                                                         : Schedule::automatic;
+    c.kernel = options.kernel;
     if (Status status = parse_size(options.shape.empty() ? "1x8x1024x64" : options.shape, c); !status.ok())
         return cli::about("--shape", status);
     if (auto described = describe(c); !described) return described.status();  // before any device is asked
@@ -205,7 +186,7 @@ struct Bench {
     std::unique_ptr<Engine> engine;
 };
 
-Result<Bench> open(const Options& options, MakeCompiler make) {
+Result<Bench> open(const Options& options) {
     Bench bench;
     auto instance = support::Instance::create();
     if (!instance) return instance.status();
@@ -217,7 +198,7 @@ Result<Bench> open(const Options& options, MakeCompiler make) {
     auto device = support::Device::create(bench.instance, *index, device_options);
     if (!device) return device.status();
     bench.device = std::move(*device);
-    if (make != nullptr) bench.compiler = make();
+    bench.compiler = cli::make_run_time_compiler();
     EngineOptions engine_options;
     engine_options.compiler = bench.compiler.get();
     if (!options.tuning.empty()) {
@@ -242,9 +223,9 @@ int run(const Options& options) {
     Progress progress(cases->size() + 2 + (whole ? 3 : 0));
     if (whole) {
         progress.begin("start from nothing, cold and warm");
-        report.starts = measure_starts(options.device, make_compiler);
+        report.starts = measure_starts(options.device);
     }
-    auto bench = open(options, make_compiler);
+    auto bench = open(options);
     if (!bench) return fail(bench.status());
     report.device = bench->device->info().name;
     report.driver = bench->device->info().driver;
@@ -329,19 +310,11 @@ int run_program(int argc, char** argv) {
     auto* score = app.add_option("--score", o.score, "One case: how a score changes [score]")->type_name("TEXT");
     auto* shape = app.add_option("--shape", o.shape, "One case: its size [1x8x1024x64]")
                       ->type_name("BxHqxHkvxLqxLkvxD | BxHxLxD");
-    auto* type = app.add_option("--type", o.type, "One case: type of q, k, v and o [f32]")
-                     ->check(cli::one_of({"f32", "f16", "bf16"}))
-                     ->type_name("f32|f16|bf16");
-    auto* path = app.add_option("--path", o.path, "One case: kernel family [auto]")
-                     ->check(cli::one_of({"auto", "scalar", "khr", "nv"}))
-                     ->type_name("auto|scalar|khr|nv");
+    auto* type = cli::add_type_option(app, o.type, "One case: type of q, k, v and o [f32]");
+    auto* path = cli::add_path_option(app, o.kernel.path, "One case: kernel family [auto]");
     auto* schedule =
-        app.add_option("--schedule", o.schedule, "One case: how the kernel learns which keys to visit [auto]")
-            ->check(cli::one_of({"auto", "dense", "interval", "list"}))
-            ->type_name("auto|dense|interval|list");
-    app.add_option("--device", o.device,
-                   "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
-        ->type_name("N|NAME");
+        cli::add_schedule_option(app, o.kernel.schedule, "One case: how the kernel learns which keys to visit [auto]");
+    cli::add_device_option(app, o.device);
     app.add_option("--peers", o.peers, "auto: those that are there; none [auto]")
         ->check(cli::one_of({"auto", "none"}))
         ->type_name("auto|none");
@@ -353,8 +326,7 @@ int run_program(int argc, char** argv) {
     app.add_option("--max-ms", o.max_ms, "Skip cases whose single run is estimated to take longer [2000; full: 20000]")
         ->check(cli::whole_number(1, 100000000))
         ->type_name("MS");
-    app.add_option("--tuning", o.tuning, "Kernels and sizes that 'vkattn tune --table F' found on this device [none]")
-        ->type_name("F");
+    cli::add_tuning_option(app, o.tuning);
     app.add_option("--json", o.json, "Write all figures to this file")->type_name("F");
     app.add_option("--csv", o.csv, "Write a line for each case to this file")->type_name("F");
     app.add_option("--html", o.html, "Write a page with plots to this file; it needs nothing else")->type_name("F");

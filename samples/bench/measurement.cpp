@@ -12,7 +12,10 @@ std::vector<PeerResult> all_unsupported(std::span<const Peer> peers, const std::
     std::vector<PeerResult> results;
     for (const Peer& peer : peers) {
         const bool present = peer.state == PeerState::present;
-        results.push_back({peer.name, present ? "unsupported" : "absent", present ? why : peer.what, {}, 0.0});
+        results.push_back({.name = peer.name,
+                           .state = present ? "unsupported" : "absent",
+                           .why = present ? why : peer.what,
+                           .timings = {}});
     }
     return results;
 }

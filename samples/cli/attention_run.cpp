@@ -83,18 +83,6 @@ uint32_t slices_of(const support::Device& device, const PlanReport& report) {
 
 }  // namespace
 
-Path path_named(const std::string& name) {
-    for (const Path path : {Path::scalar, Path::khr, Path::nv})
-        if (to_string(path) == name) return path;
-    return Path::automatic;
-}
-
-Schedule schedule_named(const std::string& name) {
-    for (const Schedule schedule : {Schedule::dense, Schedule::interval, Schedule::list})
-        if (to_string(schedule) == name) return schedule;
-    return Schedule::automatic;
-}
-
 double median(std::vector<double> values) {
     if (values.empty()) return 0.0;
     std::sort(values.begin(), values.end());

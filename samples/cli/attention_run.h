@@ -26,10 +26,6 @@ struct RunWishes {
     std::shared_ptr<const TuningTable> tuning;
 };
 
-// As options name them; anything else is automatic.
-Path path_named(const std::string& name);
-Schedule schedule_named(const std::string& name);
-
 struct RunTime {
     double ms = 0.0;
     bool device_clock = true;  // false: the host's, around submit and wait

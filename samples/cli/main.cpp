@@ -3,22 +3,18 @@
 #include <vulkan/vulkan_core.h>
 
 #include "command.h"
-#ifdef VKATTN_CLI_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#endif
+#include "run_time_compiler.h"
 
 namespace vkattn::cli {
 namespace {
 
 int print_version() {
     std::printf("vkattn %s\n", VKATTN_CLI_VERSION);
-#ifdef VKATTN_CLI_COMPILER
-    const auto compiler = make_shaderc_compiler();
-    std::printf("run-time compiler: %s\n",
-                compiler == nullptr ? "shaderc, which does not start" : compiler->version().c_str());
-#else
-    std::printf("run-time compiler: none (only masks whose shaders were built ahead of time)\n");
-#endif
+    const auto compiler = make_run_time_compiler();
+    std::printf("run-time compiler: %s\n", compiler != nullptr ? compiler->version().c_str()
+                                           : has_run_time_compiler()
+                                               ? "shaderc, which does not start"
+                                               : "none (only masks whose shaders were built ahead of time)");
     std::printf("Vulkan headers: %d.%d.%d\n", static_cast<int>(VK_API_VERSION_MAJOR(VK_HEADER_VERSION_COMPLETE)),
                 static_cast<int>(VK_API_VERSION_MINOR(VK_HEADER_VERSION_COMPLETE)),
                 static_cast<int>(VK_API_VERSION_PATCH(VK_HEADER_VERSION_COMPLETE)));

@@ -4,6 +4,7 @@
 #include <optional>
 #include <thread>
 
+#include "attention_options.h"
 #include "checks.h"
 #include "command.h"
 #include "description.h"
@@ -200,10 +201,8 @@ void add_mask(CLI::App& app, Action& action) {
     command->add_option("--batch", o.shape.batch, "Batch entries [1]")->check(whole_number(1, 1 << 20))->type_name("B");
     command->add_option("--heads", o.shape.q_heads, "Query heads [1]")->check(whole_number(1, 1 << 20))->type_name("H");
     command->add_option("--tables", o.tables, "Tensors that the mask names: a safetensors file")->type_name("F");
-    command->add_option("--param", o.text.params, "A scalar that the mask names; may be repeated")
-        ->type_name("name=value")
-        ->allow_extra_args(false);
-    command->add_option("--block", o.block, "Block size, queries x keys [128x128]")->type_name("128x128");
+    add_param_option(*command, o.text.params, "A scalar that the mask names; may be repeated");
+    add_block_option(*command, o.block, "Block size, queries x keys [128x128]");
     command
         ->add_option("--refine", o.refine,
                      "host: every verdict is exact; none: what is not proved quickly counts as partial [host]")

@@ -9,29 +9,28 @@
 
 #include <nlohmann/json.hpp>
 
+#include "attention_options.h"
 #include "attention_run.h"
 #include "checks.h"
 #include "command.h"
 #include "description.h"
+#include "run_time_compiler.h"
 #include "support/file.h"
 #include "tensors.h"
 #include "tuning_file.h"
 #include "vkattn/classify.h"
 #include "vkattn/reference.h"
 #include "vkattn/simplify.h"
-#ifdef VKATTN_CLI_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::cli {
 namespace {
 
 struct Options {
     DescriptionText text;
-    std::string in, out, random, type = "f32", device, path = "auto", schedule = "auto", block = "128x128", json, cache,
-                                 tuning;
+    ElementType type = ElementType::f32;  // of random
+    Path path = Path::automatic;
+    Schedule schedule = Schedule::automatic;
+    std::string in, out, random, device, block = "128x128", json, cache, tuning;
     std::optional<float> scale;
     bool check = false;
     int32_t repeats = 1;
@@ -267,8 +266,7 @@ int run(const Options& options) {
         if (!opened) return usage_error("--in: " + opened.status().message);
         file.emplace(std::move(*opened));
     }
-    auto tensors =
-        options.random.empty() ? find_tensors(*file) : random_tensors(options.random, type_named(options.type));
+    auto tensors = options.random.empty() ? find_tensors(*file) : random_tensors(options.random, options.type);
     if (!tensors) return fail(about(options.random.empty() ? "--in" : "--random", tensors.status()));
     constexpr std::string_view qkv[] = {"q", "k", "v"};
     auto description = describe(options.text, file ? &*file : nullptr, qkv);
@@ -276,10 +274,7 @@ int run(const Options& options) {
 
     auto device = support::Device::create(options.device);
     if (!device) return fail(about("--device", device.status()));
-    std::unique_ptr<ShaderCompiler> compiler;
-#ifdef VKATTN_CLI_COMPILER
-    compiler = make_shaderc_compiler();
-#endif
+    const auto compiler = make_run_time_compiler();
 
     // What is run is the mask without the terms that do not matter here; what --check compares with is the mask as given.
     const Description given = *description;
@@ -292,8 +287,8 @@ int run(const Options& options) {
         return fail(about("--mask", status));
     RunWishes wishes;
     wishes.scale = options.scale;
-    wishes.path = path_named(options.path);
-    wishes.schedule = schedule_named(options.schedule);
+    wishes.path = options.path;
+    wishes.schedule = options.schedule;
     wishes.splits = splits;
     wishes.repeats = options.repeats;
     wishes.tuning = std::move(tuning);
@@ -335,41 +330,27 @@ void add_run(CLI::App& app, Action& action) {
         ->type_name("F");
     command->add_option("--random", o.random, "Made-up q, k and v of this size instead of those in --in")
         ->type_name("BxHxLxD | BxHqxHkvxLqxLkvxD");
-    command->add_option("--type", o.type, "Type of --random's tensors [f32]")
-        ->check(one_of({"f32", "f16", "bf16"}))
-        ->type_name("f32|f16|bf16");
+    add_type_option(*command, o.type, "Type of --random's tensors [f32]");
     command->add_option("--mask", o.text.mask, "Which pairs attend: an expression, or @file [true]")->type_name("TEXT");
     command->add_option("--score", o.text.score, "How a score changes: an expression, or @file [score]")
         ->type_name("TEXT");
-    command->add_option("--param", o.text.params, "A scalar that a text names; may be repeated")
-        ->type_name("name=value")
-        ->allow_extra_args(false);
+    add_param_option(*command, o.text.params, "A scalar that a text names; may be repeated");
     command->add_option("--scale", o.scale, "Factor of q . k [1/sqrt(D)]")->type_name("X");
-    command
-        ->add_option("--device", o.device,
-                     "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
-        ->type_name("N|NAME");
-    command->add_option("--path", o.path, "Kernel family [auto]")
-        ->check(one_of({"auto", "scalar", "khr", "nv"}))
-        ->type_name("auto|scalar|khr|nv");
-    command->add_option("--schedule", o.schedule, "How the kernel learns which keys to visit [auto]")
-        ->check(one_of({"auto", "dense", "interval", "list"}))
-        ->type_name("auto|dense|interval|list");
+    add_device_option(*command, o.device);
+    add_path_option(*command, o.path, "Kernel family [auto]");
+    add_schedule_option(*command, o.schedule, "How the kernel learns which keys to visit [auto]");
     command
         ->add_option("--splits", o.splits,
                      "Parts that the keys of a tile of queries are cut into, merged in the end; 1: none [auto]")
         ->type_name("auto|N");
-    command->add_option("--block", o.block, "Block size of the lists, queries x keys [128x128]")->type_name("128x128");
+    add_block_option(*command, o.block, "Block size of the lists, queries x keys [128x128]");
     command->add_flag("--check", o.check, "Compare with a float64 reference on the CPU; exit code 1 beyond the bound");
     command->add_option("--repeat", o.repeats, "Timed runs, after one warm-up [1]")
         ->check(whole_number(1, 1000000))
         ->type_name("N");
-    command
-        ->add_option("--tuning", o.tuning, "Kernels and sizes that 'vkattn tune --table F' found on this device [none]")
-        ->type_name("F");
+    add_tuning_option(*command, o.tuning);
     command->add_option("--json", o.json, "Also write the figures to this file")->type_name("F");
-    command->add_option("--cache", o.cache, "Folder of compiled shaders, or none [the user's cache folder]")
-        ->type_name("DIR|none");
+    add_cache_option(*command, o.cache);
     command->footer([] {
         return "A tensor of --in that a text names is a table: I32, I64 (range-checked) and U8 become i32, BOOL bool, "
                "F32, F16\n"

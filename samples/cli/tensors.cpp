@@ -149,10 +149,6 @@ Result<AttentionTensors> random_tensors(std::string_view sizes, ElementType type
     return tensors;
 }
 
-ElementType type_named(const std::string& name) {
-    return name == "f16" ? ElementType::f16 : name == "bf16" ? ElementType::bf16 : ElementType::f32;
-}
-
 support::DType dtype_of(ElementType type) {
     switch (type) {
     case ElementType::f32: return DType::f32;

@@ -30,7 +30,6 @@ Result<AttentionTensors> find_tensors(const support::Safetensors& file);
 // "BxHxLxD" or "BxHqxHkvxLqxLkvxD": values between -1 and 1, the same every time.
 Result<AttentionTensors> random_tensors(std::string_view sizes, ElementType type);
 
-ElementType type_named(const std::string& name);  // f32 unless it is another's name
 support::DType dtype_of(ElementType type);
 std::vector<float> widened(std::span<const uint8_t> bytes, ElementType type);
 double ulp_at_one(ElementType type);

@@ -5,19 +5,15 @@
 #include <optional>
 #include <thread>
 
+#include "attention_options.h"
 #include "attention_run.h"
-#include "checks.h"
 #include "command.h"
 #include "description.h"
+#include "run_time_compiler.h"
 #include "tensors.h"
 #include "tuner.h"
 #include "tuning_file.h"
 #include "vkattn/classify.h"
-#ifdef VKATTN_CLI_COMPILER
-#include "vkattn/shaderc_compiler.h"
-#else
-#include "vkattn/compiler.h"
-#endif
 
 namespace vkattn::cli {
 namespace {
@@ -25,7 +21,10 @@ namespace {
 struct Options {
     DescriptionText text;
     std::vector<std::string> random;
-    std::string in, type = "f32", device, path = "auto", schedule = "auto", block = "128x128", table, cache;
+    ElementType type = ElementType::f32;  // of random
+    Path path = Path::automatic;
+    Schedule schedule = Schedule::automatic;
+    std::string in, device, block = "128x128", table, cache;
     double budget_s = 60.0;
     bool list = false;
 };
@@ -111,14 +110,22 @@ int list_table(const Options& options, const Capabilities& capabilities) {
 Result<TuningTable> open_table(const Options& options, const Capabilities& capabilities) {
     TuningTable table;
     table.identity = tuning_identity(capabilities);
+    if (options.table.empty()) return table;
     std::error_code none;
-    if (options.table.empty() || !std::filesystem::exists(options.table, none)) return table;
-    auto old = read_tuning_table(options.table);
-    if (!old) return old.status();
-    if (const std::string mismatch = tuning_mismatch(old->identity, capabilities); !mismatch.empty())
-        return error(Code::invalid_argument,
-                     options.table + " is left as it is: " + mismatch + "; name another file, or remove this one");
-    return old;
+    if (std::filesystem::is_directory(options.table, none))
+        return error(Code::invalid_argument, options.table + " is a directory; a file is wanted, " +
+                                                 (std::filesystem::path(options.table) / "tuned.txt").string() +
+                                                 " say");
+    if (std::filesystem::exists(options.table, none)) {
+        auto old = read_tuning_table(options.table);
+        if (!old) return old.status();
+        if (const std::string mismatch = tuning_mismatch(old->identity, capabilities); !mismatch.empty())
+            return error(Code::invalid_argument,
+                         options.table + " is left as it is: " + mismatch + "; name another file, or remove this one");
+        table = *std::move(old);
+    }
+    if (Status status = check_writable(options.table, table); !status.ok()) return status;
+    return table;
 }
 
 Result<Tuned> tune_case(const TunedCase& one, const Options& options, const support::Safetensors* file,
@@ -137,8 +144,8 @@ Result<Tuned> tune_case(const TunedCase& one, const Options& options, const supp
     auto block_mask = create_block_mask(description->mask, tensors->shape, description->bindings, classify);
     if (!block_mask) return about("--mask", block_mask.status());
     RunWishes wishes;
-    wishes.path = path_named(options.path);
-    wishes.schedule = schedule_named(options.schedule);
+    wishes.path = options.path;
+    wishes.schedule = options.schedule;
     TunerLimits limits;
     limits.budget_s = budget_s;
 
@@ -169,10 +176,7 @@ int tune(const Options& options) {
     auto device = support::Device::create(options.device);
     if (!device) return fail(about("--device", device.status()));
     EngineOptions engine_options;
-    std::unique_ptr<ShaderCompiler> compiler;
-#ifdef VKATTN_CLI_COMPILER
-    compiler = make_shaderc_compiler();
-#endif
+    const auto compiler = make_run_time_compiler();
     engine_options.compiler = compiler.get();
     engine_options.cache_directory = cache_directory(options.cache);
     auto engine = Engine::create((*device)->host(), engine_options);
@@ -187,7 +191,7 @@ int tune(const Options& options) {
                                         : options.table + ", " + std::to_string(table->entries.size()) + " problems");
 
     std::vector<TunedCase> cases;
-    for (const std::string& size : options.random) cases.push_back({size, type_named(options.type), options.text});
+    for (const std::string& size : options.random) cases.push_back({size, options.type, options.text});
     if (cases.empty()) cases = usual_cases(capabilities.software);
     const auto start = std::chrono::steady_clock::now();
     size_t chosen = 0, wrong = 0;
@@ -241,28 +245,16 @@ void add_tune(CLI::App& app, Action& action) {
                      "and f32]")
         ->type_name("BxHxLxD | BxHqxHkvxLqxLkvxD")
         ->allow_extra_args(false);
-    command->add_option("--type", o.type, "Type of --random's tensors [f32]")
-        ->check(one_of({"f32", "f16", "bf16"}))
-        ->type_name("f32|f16|bf16");
+    add_type_option(*command, o.type, "Type of --random's tensors [f32]");
     command->add_option("--mask", o.text.mask, "With --random: which pairs attend [true]")->type_name("TEXT");
     command->add_option("--score", o.text.score, "With --random: how a score changes [score]")->type_name("TEXT");
-    command->add_option("--param", o.text.params, "A scalar that a text names; may be repeated")
-        ->type_name("name=value")
-        ->allow_extra_args(false);
+    add_param_option(*command, o.text.params, "A scalar that a text names; may be repeated");
     command->add_option("--in", o.in, "safetensors file with the tables that the texts name")->type_name("F");
-    command
-        ->add_option("--device", o.device,
-                     "Number, kind or part of the name of a device, see 'vkattn devices' [the first]")
-        ->type_name("N|NAME");
-    command->add_option("--path", o.path, "For calls that ask for this kernel family [auto]")
-        ->check(one_of({"auto", "scalar", "khr", "nv"}))
-        ->type_name("auto|scalar|khr|nv");
-    command->add_option("--schedule", o.schedule, "For calls that ask for this schedule [auto]")
-        ->check(one_of({"auto", "dense", "interval", "list"}))
-        ->type_name("auto|dense|interval|list");
-    command->add_option("--block", o.block, "Block size of the lists, queries x keys [128x128]")->type_name("128x128");
-    command->add_option("--cache", o.cache, "Folder of compiled shaders, or none [the user's cache folder]")
-        ->type_name("DIR|none");
+    add_device_option(*command, o.device);
+    add_path_option(*command, o.path, "For calls that ask for this kernel family [auto]");
+    add_schedule_option(*command, o.schedule, "For calls that ask for this schedule [auto]");
+    add_block_option(*command, o.block, "Block size of the lists, queries x keys [128x128]");
+    add_cache_option(*command, o.cache);
     command->footer(
         "Starts from what vkattn chooses by itself, changes one size at a time, and goes on from whatever is faster. "
         "Each\n"

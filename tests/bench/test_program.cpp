@@ -7,11 +7,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "samples/command_line.h"
+#include "harness/command_line.h"
 
 using namespace vkattn;
 using vkattn::test::Printed;
-using vkattn::test::run_vkattn;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 
 namespace {
@@ -46,9 +46,9 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     const TemporaryFolder folder;
     const std::string json_file = (folder / "b.json").string(), csv_file = (folder / "b.csv").string(),
                       html_file = (folder / "b.html").string();
-    const Printed printed =
-        run_vkattn(folder, {"--suite", "quick", "--only", "documents 1x8x8x512x512x64", "--repeat", "3", "--python",
-                            "/no/such/python", "--json", json_file, "--csv", csv_file, "--html", html_file});
+    const Printed printed = run_tested_program(folder, {"--suite", "quick", "--only", "documents 1x8x8x512x512x64",
+                                                        "--repeat", "3", "--python", "/no/such/python", "--json",
+                                                        json_file, "--csv", csv_file, "--html", html_file});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
     CHECK(has(printed.out, "torch CPU: absent, it cannot be started"));
     CHECK(has(printed.err, "documents 1x8x8x512x512x64 f32"));  // progress
@@ -105,9 +105,9 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
 TEST_CASE("one case by flags") {
     const TemporaryFolder folder;
     const std::string json_file = (folder / "b.json").string();
-    const Printed printed =
-        run_vkattn(folder, {"--mask", "causal()", "--score", "softcap(30)", "--shape", "2x4x2x24x40x16", "--type",
-                            "f16", "--schedule", "list", "--repeat", "3", "--peers", "none", "--json", json_file});
+    const Printed printed = run_tested_program(folder, {"--mask", "causal()", "--score", "softcap(30)", "--shape",
+                                                        "2x4x2x24x40x16", "--type", "f16", "--schedule", "list",
+                                                        "--repeat", "3", "--peers", "none", "--json", json_file});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
     const auto json = nlohmann::json::parse(text_of(json_file), nullptr, false);
     REQUIRE(json.is_object());
@@ -143,7 +143,7 @@ TEST_CASE("wrong usage: exit code 2, and the flag is named") {
                  {{"--device", "no such device", "--shape", "1x1x8x8"}, "--device"},
                  {{"--fast"}, "--fast"}};
     for (const auto& [arguments, named] : cases) {
-        const Printed printed = run_vkattn(folder, arguments);
+        const Printed printed = run_tested_program(folder, arguments);
         CHECK_MESSAGE(printed.exit_code == 2, printed.command << ": " << printed.err);
         CHECK_MESSAGE(has(printed.err, named), printed.command << ": " << printed.err);
         CHECK_MESSAGE(printed.out.empty(), printed.command);
@@ -153,18 +153,18 @@ TEST_CASE("wrong usage: exit code 2, and the flag is named") {
 TEST_CASE("a file that cannot be written is an error that names its flag") {
     const TemporaryFolder folder;
     const Printed printed =
-        run_vkattn(folder, {"--shape", "1x1x8x8", "--peers", "none", "--html", "/no/such/folder/b.html"});
+        run_tested_program(folder, {"--shape", "1x1x8x8", "--peers", "none", "--html", "/no/such/folder/b.html"});
     CHECK(printed.exit_code == 1);
     CHECK(has(printed.err, "--html"));
 }
 
 TEST_CASE("help and the list teach without a device") {
     const TemporaryFolder folder;
-    const Printed help = run_vkattn(folder, {"--help"});
+    const Printed help = run_tested_program(folder, {"--help"});
     CHECK(help.exit_code == 0);
     for (const char* word : {"--suite", "--mask", "--shape", "--json", "--csv", "--html", "Examples:", "Exit codes:"})
         CHECK_MESSAGE(has(help.out, word), word);
-    const Printed list = run_vkattn(folder, {"--suite", "full", "--list"});
+    const Printed list = run_tested_program(folder, {"--suite", "full", "--list"});
     CHECK(list.exit_code == 0);
     CHECK(has(list.out, "window 1024 1x8x8x32768x32768x64 f32"));
     CHECK(has(list.out, "decode, GQA 8 1x64x8x1x131072x128 f16"));

@@ -146,7 +146,8 @@ void add_pairwise(std::vector<TestedCase>& cases) {
         c.poison = poisons[row[poison]];
         c.seed = 1000 + cases.size();
         c.slices = 1 + static_cast<uint32_t>(cases.size() % 3);
-        cases.push_back({"pairwise " + std::to_string(cases.size()) + ": " + c.mask + ", " + c.score, c});
+        const std::string name = "pairwise " + std::to_string(cases.size()) + ": " + c.mask + ", " + c.score;
+        cases.push_back({.name = name, .attention_case = c});
     }
 }
 
@@ -156,7 +157,10 @@ std::vector<TestedCase> case_table(Table table) {
     std::vector<TestedCase> cases;
     for (const Line& line : lines)
         if (table != Table::quick || line.level == in_quick)
-            cases.push_back({line.name, *read_case(line.text), line.level == in_quick, line.bits == same_bits});
+            cases.push_back({.name = line.name,
+                             .attention_case = *read_case(line.text),
+                             .quick = line.level == in_quick,
+                             .bits = line.bits == same_bits});
     if (table == Table::full) add_pairwise(cases);
     return cases;
 }

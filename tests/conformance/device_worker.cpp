@@ -37,7 +37,7 @@ std::vector<BenchCase> benchmark_of(const TestedPath& path, bool brief) {
         c.shape = call.shape;
         c.head_dim = call.dim;
         c.type = vkattn::ElementType::f16;
-        c.kernel = {path.path, vkattn::Schedule::automatic, path.skeleton, path.addressing, path.widen};
+        c.kernel = {.path = path.path, .skeleton = path.skeleton, .addressing = path.addressing, .widen = path.widen};
         if (brief && path.name != "automatic" && !cases.empty()) break;
         if (path.benchmarked && 2 * call.dim <= path.max_dims) cases.push_back(std::move(c));
     }

@@ -51,7 +51,8 @@ void take_case(PathResult& path, const RunningCase& running, const Json& event) 
     path.bits_tested += bits > 0 ? 1 : 0;
     path.bits_same += bits > 1 ? 1 : 0;
     if (state == "right") path.right++;
-    else if (path.failures.size() < most_failures) path.failures.push_back({running.name, words, running.replay});
+    else if (path.failures.size() < most_failures)
+        path.failures.push_back({.name = running.name, .words = words, .replay = running.replay});
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ bool take_event(DeviceResult& device, const std::string& line, const Supervision
         device.running_case = word(event, "case");
         show(path->name + ": " + device.running_case, true);
     } else if (kind == "case" && path != nullptr) {
-        take_case(*path, {device.running_case, device.running}, event);
+        take_case(*path, {.name = device.running_case, .replay = device.running}, event);
         device.running.clear();
         device.running_case.clear();
     } else if (kind == "figure" && path != nullptr) {
@@ -144,7 +145,8 @@ void supervise(DeviceResult& device, const Worker& worker, const Supervision& su
         }
         path->crash = ended;
         path->ended = true;
-        if (!device.running.empty()) path->failures.push_back({device.running_case, ended, device.running});
+        if (!device.running.empty())
+            path->failures.push_back({.name = device.running_case, .words = ended, .replay = device.running});
         device.running.clear();
         device.running_case.clear();
         first = static_cast<size_t>(path - device.paths.data()) + 1;

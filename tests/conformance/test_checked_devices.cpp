@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "checked_devices.h"
-#include "samples/command_line.h"
+#include "harness/command_line.h"
 
 using namespace vkattn_tests;
 using vkattn::test::Printed;

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "flex_notebook/markup.h"
-#include "samples/command_line.h"
+#include "harness/command_line.h"
 
 using vkattn::test::Printed;
-using vkattn::test::run_program;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 using Json = nlohmann::json;
 
@@ -35,7 +35,7 @@ Written run(std::vector<std::string> arguments) {
     for (const char* file : {"--json", "r.json", "--html", "r.html"})
         arguments.push_back(file[0] == '-' ? file : (folder / file).string());
     Written written;
-    written.printed = run_program(folder, VKATTN_TEST_PROGRAM, arguments);
+    written.printed = run_tested_program(folder, arguments);
     written.json = Json::parse(text_of(folder / "r.json"), nullptr, false);
     written.page = text_of(folder / "r.html");
     return written;
@@ -150,14 +150,14 @@ TEST_CASE("what cannot be is refused before a device is asked, with what could")
             const bool given = std::find(all.begin(), all.end(), file) != all.end();
             if (!given) all.insert(all.end(), {file, (folder / file).string()});
         }
-        const Printed printed = run_program(folder, VKATTN_TEST_PROGRAM, all);
+        const Printed printed = run_tested_program(folder, all);
         CHECK_MESSAGE(printed.exit_code == 2, printed.command);
         CHECK_MESSAGE(has(printed.err, named), printed.command, "\n", printed.err);
     }
-    const Printed help = run_program(folder, VKATTN_TEST_PROGRAM, {"--help"});
+    const Printed help = run_tested_program(folder, {"--help"});
     CHECK(help.exit_code == 0);
     for (const char* part : {"Examples:", "Exit codes:", "CRASH", "--replay"}) CHECK_MESSAGE(has(help.out, part), part);
-    const Printed list = run_program(folder, VKATTN_TEST_PROGRAM, {"--list"});
+    const Printed list = run_tested_program(folder, {"--list"});
     CHECK(list.exit_code == 0);
     CHECK(has(list.out, "tiles-no-subgroups"));
     CHECK(has(list.out, "mask=documents_causal"));

@@ -3,7 +3,7 @@
 
 #include "harness/pretended_device.h"
 #include "harness/run_attention.h"
-#include "samples/temporary_folder.h"
+#include "harness/temporary_folder.h"
 #include "vkattn/self_test.h"
 
 using namespace vkattn_tests;

@@ -3,8 +3,8 @@
 
 #include "flex_notebook/attention_bench.h"
 #include "flex_notebook/page.h"
+#include "harness/command_line.h"
 #include "markup.h"
-#include "samples/command_line.h"
 #include "vkattn/named.h"
 
 using namespace vkattn::test;
@@ -22,8 +22,7 @@ TEST_CASE("flex_notebook: every example is drawn, checked and timed, and the pag
     const TemporaryFolder folder;
     const std::string html = (folder / "page.html").string();
     const Printed printed =
-        run_program(folder, VKATTN_TEST_PROGRAM,
-                    {"--length", "160", "--heads", "2", "--dim", "32", "--repeat", "1", "--html", html});
+        run_tested_program(folder, {"--length", "160", "--heads", "2", "--dim", "32", "--repeat", "1", "--html", html});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.command << "\n" << printed.out << printed.err);
     CHECK(count_of(printed.out, "\n== ") == 14);
     CHECK(count_of(printed.out, "\ncheck   passed") == 14);
@@ -48,7 +47,7 @@ TEST_CASE("flex_notebook: every example is drawn, checked and timed, and the pag
 TEST_CASE("flex_notebook: bad usage is 2 and says what would be right") {
     const TemporaryFolder folder;
     const auto refused = [&](std::vector<std::string> arguments, const char* reason) {
-        const Printed printed = run_program(folder, VKATTN_TEST_PROGRAM, arguments);
+        const Printed printed = run_tested_program(folder, arguments);
         CHECK_MESSAGE(printed.exit_code == 2, printed.command << "\n" << printed.err);
         CHECK_MESSAGE(has(printed.err, reason), printed.err);
     };
@@ -57,7 +56,7 @@ TEST_CASE("flex_notebook: bad usage is 2 and says what would be right") {
     refused({"--length", "16384", "--heads", "64", "--dim", "512"}, "more than 2^28 numbers");
     refused({"--device", "no such"}, "no device matches 'no such'");
     refused({"--repeats", "3"}, "--repeats");
-    const Printed help = run_program(folder, VKATTN_TEST_PROGRAM, {"--help"});
+    const Printed help = run_tested_program(folder, {"--help"});
     CHECK(help.exit_code == 0);
     CHECK(has(help.out, "How to read the table"));
 }

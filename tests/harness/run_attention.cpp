@@ -166,6 +166,12 @@ Call::Call(const AttentionCase& c, const Inputs& inputs, const RunOptions& optio
         for (const auto& [name, table] : options.tables_on_device->tables)
             for (uint64_t offset : args_->table_offsets(name))
                 std::memcpy(tables.data() + offset, table->i32.data(), table->i32.size() * 4);
+    if (options.tile_order_on_device != nullptr) {  // it is the last that make_args places
+        const std::vector<uint32_t>& order = *options.tile_order_on_device;
+        REQUIRE(tables.size() >= order.size() * sizeof(uint32_t));
+        std::memcpy(tables.data() + tables.size() - order.size() * sizeof(uint32_t), order.data(),
+                    order.size() * sizeof(uint32_t));
+    }
     memory_->host.write_tables(tables, options.build_lists ? args_->list_layout().num_blocks : UINT64_MAX);
     memory_->upload(context_);
     vkattn::Buffers& buffers = memory_->buffers;

@@ -62,8 +62,9 @@ struct RunOptions {
     // With ListEncoding::indices: the arrays (null: the case's list, padded), or lists that the device makes.
     const vkattn::PaddedBlocks* padded_blocks = nullptr;
     bool build_lists = false;
-    bool list_covers = false;                            // ArgsInfo::block_mask_covers
-    const vkattn::Bindings* tables_on_device = nullptr;  // written over those of the args
+    bool list_covers = false;                                     // ArgsInfo::block_mask_covers
+    const vkattn::Bindings* tables_on_device = nullptr;           // written over those of the args
+    const std::vector<uint32_t>* tile_order_on_device = nullptr;  // written over that of the args, which must have one
 };
 
 struct RunResult {

@@ -3,9 +3,9 @@
 
 #include <sstream>
 
+#include "harness/command_line.h"
 #include "long_short_windows/documents.h"
 #include "long_short_windows/layer_stack.h"
-#include "samples/command_line.h"
 #include "support/safetensors.h"
 
 using namespace vkattn::support;
@@ -29,9 +29,8 @@ std::vector<std::string> steps_of(const std::string& out) {
 
 TEST_CASE("long_short_windows: windows grow, nothing is compiled, every step is right") {
     const TemporaryFolder folder;
-    const Printed printed = run_program(folder, VKATTN_TEST_PROGRAM,
-                                        {"--length", "900", "--layers", "LSL", "--dim", "16", "--steps", "3",
-                                         "--window", "640", "--check-length", "300"});
+    const Printed printed = run_tested_program(folder, {"--length", "900", "--layers", "LSL", "--dim", "16", "--steps",
+                                                        "3", "--window", "640", "--check-length", "300"});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.command << "\n" << printed.out << printed.err);
     CHECK(has(printed.out, "900 tokens, 5 documents"));
     CHECK(has(printed.out, "long mask, last step: 5 blocks"));
@@ -54,14 +53,13 @@ TEST_CASE("long_short_windows: tokens from a file, and bad usage") {
     const std::string file = (folder / "tokens.safetensors").string();
     const TensorSource tensors[] = {{"tokens", DType::i32, {200}, bytes_of(tokens)}};
     REQUIRE(write_safetensors(file, tensors).ok());
-    const Printed printed =
-        run_program(folder, VKATTN_TEST_PROGRAM,
-                    {"--tokens", file, "--end-of-text", "9", "--layers", "SL", "--dim", "16", "--steps", "1"});
+    const Printed printed = run_tested_program(
+        folder, {"--tokens", file, "--end-of-text", "9", "--layers", "SL", "--dim", "16", "--steps", "1"});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.command << "\n" << printed.out << printed.err);
     CHECK(has(printed.out, "200 tokens, 3 documents"));
 
     const auto refused = [&](std::vector<std::string> arguments, const char* reason) {
-        const Printed answer = run_program(folder, VKATTN_TEST_PROGRAM, arguments);
+        const Printed answer = run_tested_program(folder, arguments);
         CHECK_MESSAGE(answer.exit_code == 2, answer.command << "\n" << answer.err);
         CHECK_MESSAGE(has(answer.err, reason), answer.err);
     };

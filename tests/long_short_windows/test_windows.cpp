@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "harness/temporary_folder.h"
 #include "long_short_windows/documents.h"
 #include "long_short_windows/windows.h"
-#include "samples/temporary_folder.h"
 #include "support/safetensors.h"
 #include "vkattn/classify.h"
 

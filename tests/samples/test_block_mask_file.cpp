@@ -1,8 +1,8 @@
 // Files of block lists: what is not one is refused with the reason.
 #include <doctest/doctest.h>
 
+#include "harness/temporary_folder.h"
 #include "support/block_mask_file.h"
-#include "temporary_folder.h"
 #include "vkattn/classify.h"
 #include "vkattn/named.h"
 

@@ -6,13 +6,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "support/safetensors.h"
 
 using namespace vkattn;
 using namespace vkattn::support;
 using vkattn::test::Printed;
-using vkattn::test::run_vkattn;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 
 namespace {
@@ -64,7 +64,7 @@ void check_case(const TemporaryFolder& folder, const Safetensors& golden, const 
     const std::string in = (folder / "in.safetensors").string(), out = (folder / "out.safetensors").string();
     REQUIRE(write_safetensors(in, inputs).ok());
     const Printed printed =
-        run_vkattn(folder, {"run", "--in", in, "--out", out, "--mask", each.mask, "--score", each.score});
+        run_tested_program(folder, {"run", "--in", in, "--out", out, "--mask", each.mask, "--score", each.score});
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.command << "\n" << printed.out << printed.err);
     const auto made = Safetensors::open(out);
     REQUIRE_MESSAGE(made.ok(), made.status().message);

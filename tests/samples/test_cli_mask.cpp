@@ -1,7 +1,7 @@
 // `vkattn mask` and the program as a whole: pictures, tensors, explanations, errors.
 #include <doctest/doctest.h>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "support/block_mask_file.h"
 #include "support/safetensors.h"
 #include "vkattn/classify.h"
@@ -9,7 +9,7 @@
 using namespace vkattn;
 using namespace vkattn::support;
 using vkattn::test::Printed;
-using vkattn::test::run_vkattn;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 
 namespace {
@@ -35,7 +35,7 @@ std::vector<uint8_t> dense(const TemporaryFolder& folder, std::vector<std::strin
     const std::string file = (folder / "dense.safetensors").string();
     arguments.insert(arguments.begin(), "mask");
     arguments.insert(arguments.end(), {"--dense", file});
-    const Printed printed = run_vkattn(folder, arguments);
+    const Printed printed = run_tested_program(folder, arguments);
     REQUIRE_MESSAGE(printed.exit_code == 0, printed.command << "\n" << printed.err);
     auto opened = Safetensors::open(file);
     REQUIRE(opened.ok());
@@ -52,20 +52,20 @@ TEST_SUITE("cli") {
 
     TEST_CASE("version, help and exit codes") {
         const TemporaryFolder folder;
-        Printed printed = run_vkattn(folder, {"version"});
+        Printed printed = run_tested_program(folder, {"version"});
         CHECK(printed.exit_code == 0);
         CHECK(has(printed.out, std::string("vkattn ") + VKATTN_TEST_VERSION + "\n"));
         CHECK(printed.err.empty());
-        printed = run_vkattn(folder, {"--help"});
+        printed = run_tested_program(folder, {"--help"});
         CHECK(printed.exit_code == 0);
         CHECK(has(printed.out, "Examples:"));
         for (const char* command : {"run", "mask"}) {
-            printed = run_vkattn(folder, {command, "--help"});
+            printed = run_tested_program(folder, {command, "--help"});
             CHECK(printed.exit_code == 0);
             CHECK(has(printed.out, "sliding_window(w)"));
             CHECK(has(printed.out, "Examples:"));
         }
-        printed = run_vkattn(folder, {"devices", "--json", (folder / "devices.json").string()});
+        printed = run_tested_program(folder, {"devices", "--json", (folder / "devices.json").string()});
         CHECK(printed.exit_code == 0);
         CHECK(has(printed.out, "0: "));
         CHECK(std::filesystem::exists(folder / "devices.json"));
@@ -125,7 +125,7 @@ TEST_SUITE("cli") {
              "--dense: the dense mask would take 1000000000000 bytes"},
         };
         for (const Case& c : cases) {
-            const Printed printed = run_vkattn(folder, c.arguments);
+            const Printed printed = run_tested_program(folder, c.arguments);
             const std::string shown = printed.command.substr(0, 200) + "\n" + printed.err;
             CHECK_MESSAGE(printed.exit_code == 2, shown);
             CHECK_MESSAGE(has(printed.err, c.reason), shown);
@@ -135,9 +135,9 @@ TEST_SUITE("cli") {
 
     TEST_CASE("the picture tells full, partial and empty blocks apart") {
         const TemporaryFolder folder;
-        const Printed printed =
-            run_vkattn(folder, {"mask", "--mask", "causal()", "--q-len", "10", "--kv-len", "7", "--block", "4x2",
-                                "--png", (folder / "m.png").string(), "--svg", (folder / "m.svg").string()});
+        const Printed printed = run_tested_program(folder, {"mask", "--mask", "causal()", "--q-len", "10", "--kv-len",
+                                                            "7", "--block", "4x2", "--png", (folder / "m.png").string(),
+                                                            "--svg", (folder / "m.svg").string()});
         REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
         // Rows of 4 queries, columns of 2 keys: row 0 sees keys up to 3, row 1 up to 7, row 2 all.
         CHECK(has(printed.out, "\n▒▒··\n██▒▒\n████\n"));
@@ -180,8 +180,9 @@ TEST_SUITE("cli") {
     TEST_CASE("--blocks writes PyTorch's tensors and their transposes") {
         const TemporaryFolder folder;
         const std::string file = (folder / "blocks.safetensors").string();
-        const Printed printed = run_vkattn(folder, {"mask", "--mask", "causal() && h < 2", "--q-len", "10", "--kv-len",
-                                                    "7", "--heads", "3", "--block", "4x2", "--blocks", file});
+        const Printed printed =
+            run_tested_program(folder, {"mask", "--mask", "causal() && h < 2", "--q-len", "10", "--kv-len", "7",
+                                        "--heads", "3", "--block", "4x2", "--blocks", file});
         REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
         auto opened = Safetensors::open(file);
         REQUIRE_MESSAGE(opened.ok(), opened.status().message);
@@ -210,9 +211,9 @@ TEST_SUITE("cli") {
         write_tables(folder);
         const std::string file = (folder / "blocks.safetensors").string();
         const Printed printed =
-            run_vkattn(folder, {"mask", "--mask", "document(ids) && q - kv <= 3", "--tables",
-                                (folder / "tables.safetensors").string(), "--q-len", "9", "--kv-len", "9", "--block",
-                                "2x2", "--blocks", file, "--strict-edges"});
+            run_tested_program(folder, {"mask", "--mask", "document(ids) && q - kv <= 3", "--tables",
+                                        (folder / "tables.safetensors").string(), "--q-len", "9", "--kv-len", "9",
+                                        "--block", "2x2", "--blocks", file, "--strict-edges"});
         REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
         CHECK(has(printed.out, "classified in "));
         CHECK(has(printed.out, " ms; 8 runs, 88 bytes\n"));
@@ -241,7 +242,7 @@ TEST_SUITE("cli") {
     TEST_CASE("--blocks beyond the limit of PyTorch's arrays writes the runs") {
         const TemporaryFolder folder;
         const std::string file = (folder / "blocks.safetensors").string();
-        const Printed printed = run_vkattn(
+        const Printed printed = run_tested_program(
             folder, {"mask", "--mask", "causal()", "--q-len", "1048576", "--kv-len", "1048576", "--blocks", file});
         REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
         CHECK(has(printed.err, "only the runs are written"));
@@ -257,8 +258,9 @@ TEST_SUITE("cli") {
     TEST_CASE("--refine none may call more blocks partial, never fewer") {
         const TemporaryFolder folder;
         for (const char* refine : {"none", "host"}) {
-            const Printed printed = run_vkattn(folder, {"mask", "--mask", "causal()", "--q-len", "256", "--kv-len",
-                                                        "256", "--block", "64", "--refine", refine});
+            const Printed printed =
+                run_tested_program(folder, {"mask", "--mask", "causal()", "--q-len", "256", "--kv-len", "256",
+                                            "--block", "64", "--refine", refine});
             CHECK(printed.exit_code == 0);
             CHECK(has(printed.out, "6 full, 4 partial, 6 empty of 16"));  // causal needs no refinement
         }
@@ -267,8 +269,8 @@ TEST_SUITE("cli") {
     TEST_CASE("--explain names the terms that decide") {
         const TemporaryFolder folder;
         const auto explain = [&](const char* mask, const char* pair) {
-            const Printed printed =
-                run_vkattn(folder, {"mask", "--mask", mask, "--q-len", "1024", "--kv-len", "1024", "--explain", pair});
+            const Printed printed = run_tested_program(
+                folder, {"mask", "--mask", mask, "--q-len", "1024", "--kv-len", "1024", "--explain", pair});
             REQUIRE_MESSAGE(printed.exit_code == 0, printed.err);
             return printed.out;
         };

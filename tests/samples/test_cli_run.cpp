@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "reference/attention_f64.h"
 #include "support/half.h"
 #include "support/safetensors.h"
@@ -15,7 +15,7 @@ using namespace vkattn;
 using namespace vkattn::support;
 using vkattn::test::AttentionF64;
 using vkattn::test::Printed;
-using vkattn::test::run_vkattn;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 
 namespace {
@@ -81,7 +81,7 @@ struct Files {
 
     Printed run(std::vector<std::string> arguments) {
         arguments.insert(arguments.begin(), {"run", "--in", in, "--out", out, "--json", json, "--check"});
-        return run_vkattn(folder, arguments);
+        return run_tested_program(folder, arguments);
     }
 
     void check_output(const Printed& printed) {
@@ -169,7 +169,7 @@ TEST_SUITE("cli") {
         files.reference.scale = 2.0;
         files.check_output(files.run({"--scale", "2"}));
         const Printed printed =
-            run_vkattn(files.folder, {"run", "--in", files.in, "--out", "/dev/null", "--json", files.json});
+            run_tested_program(files.folder, {"run", "--in", files.in, "--out", "/dev/null", "--json", files.json});
         CHECK(printed.exit_code == 0);
         CHECK(files.figures()["worst_row_error"].is_null());
         CHECK(std::filesystem::is_character_file("/dev/null"));
@@ -212,7 +212,7 @@ TEST_SUITE("cli") {
 
     TEST_CASE("run: generated tensors need no files") {
         const TemporaryFolder folder;
-        const Printed printed = run_vkattn(
+        const Printed printed = run_tested_program(
             folder, {"run", "--random", "1x4x2x40x50x16", "--type", "f16", "--mask", "sliding_window(7)", "--check"});
         CHECK_MESSAGE(printed.exit_code == 0, printed.err);
         CHECK(has(printed.out, "q [1, 4, 40, 16] f16, k [1, 2, 50, 16] f16"));
@@ -289,7 +289,7 @@ TEST_SUITE("cli") {
             {1, {"run", "--in", in, "--out", (files.folder / "no/such/file").string()}, "--out: "},
         };
         for (const Case& c : cases) {
-            const Printed printed = run_vkattn(files.folder, c.arguments);
+            const Printed printed = run_tested_program(files.folder, c.arguments);
             const std::string shown = printed.command + "\n" + printed.err;
             CHECK_MESSAGE(printed.exit_code == c.exit_code, shown);
             CHECK_MESSAGE(has(printed.err, c.reason), shown);

@@ -10,7 +10,7 @@
 #include "cli/sampled_rows.h"
 #include "cli/tuner.h"
 #include "cli/tuning_file.h"
-#include "command_line.h"
+#include "harness/command_line.h"
 #include "vkattn/classify.h"
 #ifdef VKATTN_TEST_COMPILER
 #include "vkattn/shaderc_compiler.h"
@@ -18,7 +18,7 @@
 
 using namespace vkattn;
 using vkattn::test::Printed;
-using vkattn::test::run_vkattn;
+using vkattn::test::run_tested_program;
 using vkattn::test::TemporaryFolder;
 
 namespace {
@@ -62,7 +62,7 @@ TEST_SUITE("cli") {
         const std::string table = (folder / "tuned.txt").string(), json = (folder / "figures.json").string();
         const std::vector<std::string> tune = {"tune",     "--device", "cpu",     "--random", "1x2x130x16",
                                                "--budget", "1.5",      "--table", table};
-        const Printed first = run_vkattn(folder, tune);
+        const Printed first = run_tested_program(folder, tune);
         REQUIRE_MESSAGE(first.exit_code == 0, first.out << first.err);
         CHECK(has(first.out, "problem   1x2x130x16 f32, true"));
         CHECK(has(first.out, "own       path=scalar skeleton="));
@@ -76,11 +76,11 @@ TEST_SUITE("cli") {
         auto engine = Engine::create(software_device().host());
         REQUIRE(engine.ok());
         REQUIRE(cli::write_tuning_table(table, table_for(**engine, 3)).ok());
-        const Printed listed = run_vkattn(folder, {"tune", "--list", "--table", table, "--device", "cpu"});
+        const Printed listed = run_tested_program(folder, {"tune", "--list", "--table", table, "--device", "cpu"});
         CHECK(listed.exit_code == 0);
         CHECK(has(listed.out, "use       yes"));
         CHECK(has(listed.out, "step_keys=3: 1.000 ms instead of 2.000"));
-        const Printed run = run_vkattn(
+        const Printed run = run_tested_program(
             folder, {"run", "--device", "cpu", "--random", "1x2x130x16", "--check", "--tuning", table, "--json", json});
         REQUIRE_MESSAGE(run.exit_code == 0, run.out << run.err);
         CHECK(has(run.out, "tuning    path=scalar skeleton=rows"));
@@ -89,15 +89,38 @@ TEST_SUITE("cli") {
         CHECK(has(figures["sizes"], "step_keys=3"));
         CHECK(figures["tuning"] == figures["sizes"]);
         const Printed other =
-            run_vkattn(folder, {"run", "--device", "cpu", "--random", "1x2x130x24", "--tuning", table});
+            run_tested_program(folder, {"run", "--device", "cpu", "--random", "1x2x130x24", "--tuning", table});
         CHECK(has(other.out, "tuning    the table has nothing for this problem"));
+    }
+
+    TEST_CASE("tune: a table that cannot be written is told before the search, with what could be") {
+        const TemporaryFolder folder;
+        REQUIRE(support::write_file(folder / "file", "text").ok());
+        const auto refused = [&](const std::filesystem::path& table, const std::string& message) {
+            const Printed printed = run_tested_program(folder, {"tune", "--device", "cpu", "--random", "1x1x4x8",
+                                                                "--budget", "0.1", "--table", table.string()});
+            CHECK(printed.exit_code == 2);
+            CHECK_MESSAGE(has(printed.err, "vkattn: --table: " + table.string() + message), printed.err);
+            CHECK_FALSE(has(printed.out, "problem"));
+        };
+        refused(folder.path(), " is a directory; a file is wanted, " + (folder / "tuned.txt").string() + " say");
+        const std::string wanted = "; a file in a folder that is there and can be written is wanted";
+        refused(folder / "no/such/tuned.txt", ": No such file or directory" + wanted);
+        refused(folder / "file/tuned.txt", ": Not a directory" + wanted);
+        CHECK_FALSE(std::filesystem::exists(folder / "no"));
+        // A problem that is refused afterwards leaves no table.
+        const std::string table = (folder / "tuned.txt").string();
+        CHECK(
+            run_tested_program(folder, {"tune", "--device", "cpu", "--random", "1x2x3", "--table", table}).exit_code ==
+            2);
+        CHECK_FALSE(std::filesystem::exists(table));
     }
 
     TEST_CASE("tune: tables that are damaged, of another device or not there") {
         const TemporaryFolder folder;
         const std::string path = (folder / "tuned.txt").string();
         const auto refused = [&](std::vector<std::string> arguments, const std::string& message) {
-            const Printed printed = run_vkattn(folder, arguments);
+            const Printed printed = run_tested_program(folder, arguments);
             CHECK_MESSAGE(printed.exit_code == 2, printed.command);
             CHECK_MESSAGE(has(printed.err, message), printed.err);
         };
@@ -106,6 +129,7 @@ TEST_SUITE("cli") {
         refused(run, "vkattn: --tuning: ");
         refused({"tune", "--list", "--table", path}, "vkattn: --table: ");
         refused({"tune", "--list"}, "vkattn: --list: --table F is missing");
+        refused({"tune", "--list", "--table", folder.path().string()}, "is a directory; a file that 'vkattn tune");
         refused({"tune", "--budget", "0"}, "--budget: a number of seconds above 0");
         refused({"tune", "--budget", "soon"}, "--budget");
         refused({"tune", "--device", "cpu", "--random", "1x2x3"}, "--random: '1x2x3'");
@@ -123,7 +147,7 @@ TEST_SUITE("cli") {
         const std::string before = content(path);
         refused(tune, "it is for Voodoo 3");
         CHECK(content(path) == before);
-        const Printed ignored = run_vkattn(folder, run);
+        const Printed ignored = run_tested_program(folder, run);
         CHECK(ignored.exit_code == 0);
         CHECK_MESSAGE(has(ignored.out, "tuning    the table is not used: it is for Voodoo 3"), ignored.out);
     }

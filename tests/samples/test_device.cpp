@@ -4,12 +4,12 @@
 #include <cstring>
 #include <numeric>
 
+#include "harness/temporary_folder.h"
 #include "support/buffer.h"
 #include "support/device.h"
 #include "support/file.h"
 #include "support/png.h"
 #include "support/submit.h"
-#include "temporary_folder.h"
 
 using namespace vkattn;
 using namespace vkattn::support;

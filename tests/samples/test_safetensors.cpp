@@ -1,14 +1,15 @@
 // safetensors: what is written is read back; what lies is refused, with the tensor and the reason.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <numeric>
 #include <random>
 
+#include "harness/temporary_folder.h"
 #include "support/file.h"
 #include "support/safetensors.h"
-#include "temporary_folder.h"
 
 using namespace vkattn;
 using namespace vkattn::support;
@@ -17,11 +18,11 @@ using vkattn::test::TemporaryFolder;
 namespace {
 
 std::vector<uint8_t> file_of(const std::string& header, size_t data_bytes) {
-    std::vector<uint8_t> bytes(8);
     const uint64_t length = header.size();
-    std::memcpy(bytes.data(), &length, 8);
-    bytes.insert(bytes.end(), header.begin(), header.end());
-    for (size_t i = 0; i < data_bytes; i++) bytes.push_back(static_cast<uint8_t>(i));
+    std::vector<uint8_t> bytes(sizeof length + header.size() + data_bytes);
+    std::memcpy(bytes.data(), &length, sizeof length);
+    std::copy(header.begin(), header.end(), bytes.begin() + sizeof length);
+    for (size_t i = 0; i < data_bytes; i++) bytes[sizeof length + header.size() + i] = static_cast<uint8_t>(i);
     return bytes;
 }
 

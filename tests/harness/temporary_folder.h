@@ -15,7 +15,7 @@ class TemporaryFolder {
         static std::atomic<unsigned> serial{0};
         const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
         path_ = std::filesystem::temp_directory_path() /
-                ("vkattn_samples_" + std::to_string(now) + "_" + std::to_string(serial++));
+                ("vkattn_test_" + std::to_string(now) + "_" + std::to_string(serial++));
         std::filesystem::create_directories(path_);
     }
     ~TemporaryFolder() {

@@ -53,7 +53,7 @@ inline Printed run_program(const TemporaryFolder& folder, const std::string& pro
 }
 
 #ifdef VKATTN_TEST_PROGRAM
-inline Printed run_vkattn(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
+inline Printed run_tested_program(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
     return run_program(folder, VKATTN_TEST_PROGRAM, arguments);
 }
 #endif
