@@ -181,8 +181,19 @@ void main() {
             KeyRun run = walk_run(walk, i, passed);
             int kv = run.begin;
             int whole_end = run.full ? run.end - int(STEP_KEYS) : run.begin - 1;
-            [[dont_unroll]] for (; kv <= whole_end; kv += int(STEP_KEYS)) attend(kv, run.end, false, false, STEP_KEYS);
-            [[dont_unroll]] for (; kv < run.end; kv += int(TESTED_KEYS)) attend(kv, run.end, !run.full, true, TESTED_KEYS);
+            // Not `for`: lavapipe jumps over an `if` that nobody takes, but leaves a loop at its end only, after a turn with nobody active.
+            if (kv <= whole_end) {
+                [[dont_unroll]] do {
+                    attend(kv, run.end, false, false, STEP_KEYS);
+                    kv += int(STEP_KEYS);
+                } while (kv <= whole_end);
+            }
+            if (kv < run.end) {
+                [[dont_unroll]] do {
+                    attend(kv, run.end, !run.full, true, TESTED_KEYS);
+                    kv += int(TESTED_KEYS);
+                } while (kv < run.end);
+            }
         }
         bool finite = is_finite(state.row_sum);
         [[unroll]] for (uint d = 0u; d < VALUE_GROUPS; d++) finite = finite && is_finite(acc[d]);
