@@ -47,21 +47,6 @@ Status failed(const char* call, VkResult result) {
     return error(Code::device_error, std::string(call) + " failed (VkResult " + std::to_string(result) + ")", result);
 }
 
-// Features that the host enabled: what it asked for and the device has.
-Features both(const Features& offered, const Features& asked) {
-    Features features;
-    features.buffer_device_address = offered.buffer_device_address && asked.buffer_device_address;
-    features.int64_addresses = offered.int64_addresses && asked.int64_addresses;
-    features.subgroup_size_control = offered.subgroup_size_control && asked.subgroup_size_control;
-    features.required_subgroup_size = offered.required_subgroup_size && asked.required_subgroup_size;
-    features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;
-    features.cooperative_matrix = offered.cooperative_matrix && asked.cooperative_matrix;
-    features.cooperative_matrix2 = offered.cooperative_matrix2 && asked.cooperative_matrix2;
-    features.matrix_bf16 = offered.matrix_bf16 && asked.matrix_bf16;
-    features.preserve_nan_f32 = offered.preserve_nan_f32 && asked.preserve_nan_f32;
-    return features;
-}
-
 }  // namespace
 
 const char* kind_text(VkPhysicalDeviceType type) {
@@ -217,7 +202,7 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     info_ = instance_->devices()[index];
     auto wanted = requirements(instance_->handle(), vkGetInstanceProcAddr, info_.handle);
     if (!wanted) return wanted.status();
-    enabled_ = options.features ? both(wanted->features, *options.features) : wanted->features;
+    enabled_ = usable(wanted->features, options.features.value_or(wanted->features));
     enabled_.debug_utils = instance_->has_debug_utils();
 
     uint32_t count = 0;
