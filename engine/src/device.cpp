@@ -201,8 +201,8 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
     if (!wanted.features.preserve_nan_f32)
         wanted.reasons.push_back("the driver may assume that NaN and infinity do not occur: the promise about NaN in "
                                  "q, k and v is not given here");
-    wanted.features.int64_addresses = features.features.shaderInt64 == VK_TRUE;
-    apply_quirks(describe(*functions, physical_device), subgroup.subgroupSize, wanted);
+    const bool has_int64 = features.features.shaderInt64 == VK_TRUE;
+    apply_quirks(describe(*functions, physical_device), subgroup.subgroupSize, has_int64, wanted);
 
     if (wanted.features.buffer_device_address)
         want_extension(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
@@ -210,6 +210,24 @@ Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr
         want_extension(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     require_matrices(*functions, physical_device, basic.apiVersion, has_extension, wanted);
     return wanted;
+}
+
+Features usable(const Features& offered, const Features& enabled) {
+    Features features;
+    features.buffer_device_address = offered.buffer_device_address && enabled.buffer_device_address;
+    features.int64_addresses = offered.int64_addresses && enabled.int64_addresses;
+    features.subgroup_size_control = offered.subgroup_size_control && enabled.subgroup_size_control;
+    features.required_subgroup_size =
+        features.subgroup_size_control && offered.required_subgroup_size && enabled.required_subgroup_size;
+    features.scalar_subgroup = offered.scalar_subgroup && enabled.scalar_subgroup;
+    features.cooperative_matrix =
+        features.subgroup_size_control && offered.cooperative_matrix && enabled.cooperative_matrix;
+    features.cooperative_matrix2 =
+        features.cooperative_matrix && offered.cooperative_matrix2 && enabled.cooperative_matrix2;
+    features.matrix_bf16 = features.cooperative_matrix && offered.matrix_bf16 && enabled.matrix_bf16;
+    features.preserve_nan_f32 = offered.preserve_nan_f32;
+    features.debug_utils = enabled.debug_utils;
+    return features;
 }
 
 FeatureChain::FeatureChain(const Features& features) {

@@ -70,28 +70,16 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
 
     Capabilities& c = impl->capabilities;
     c.device = *device;
-    c.features.buffer_device_address = host.enabled.buffer_device_address && offered->features.buffer_device_address &&
-                                       impl->functions.vkGetBufferDeviceAddress != nullptr;
-    c.features.int64_addresses = host.enabled.int64_addresses && offered->features.int64_addresses;
+    c.features = usable(offered->features, host.enabled);
+    if (impl->functions.vkGetBufferDeviceAddress == nullptr) c.features.buffer_device_address = false;
     const bool lacks_int64 = offered->features.int64_addresses && c.features.buffer_device_address &&
                              (!c.features.int64_addresses || options.compiler == nullptr);
     if (lacks_int64) c.features.buffer_device_address = false;
-    c.features.subgroup_size_control = host.enabled.subgroup_size_control && offered->features.subgroup_size_control;
-    c.features.required_subgroup_size = host.enabled.required_subgroup_size && c.features.subgroup_size_control &&
-                                        offered->features.required_subgroup_size;
-    c.features.scalar_subgroup = host.enabled.scalar_subgroup && offered->features.scalar_subgroup;
-    c.features.preserve_nan_f32 = offered->features.preserve_nan_f32;
     c.matrices_usable = offered->matrices_usable;
     c.literal_matrix_sizes = offered->literal_matrix_sizes;
-    c.features.cooperative_matrix =
-        host.enabled.cooperative_matrix && c.features.subgroup_size_control && offered->features.cooperative_matrix;
-    c.features.cooperative_matrix2 =
-        host.enabled.cooperative_matrix2 && c.features.cooperative_matrix && offered->features.cooperative_matrix2;
-    c.features.matrix_bf16 = host.enabled.matrix_bf16 && c.features.cooperative_matrix && offered->features.matrix_bf16;
     for (const MatrixShape& shape : offered->matrix_shapes)
         if (c.features.cooperative_matrix && (shape.type != ElementType::bf16 || c.features.matrix_bf16))
             c.matrix_shapes.push_back(shape);
-    c.features.debug_utils = host.enabled.debug_utils;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
     if (c.features.required_subgroup_size) {

@@ -81,8 +81,7 @@ bool applies(const Quirk& quirk, const DeviceInfo& device, uint32_t subgroup_siz
            (quirk.type == any_type || quirk.type == device.type) && subgroup_size > quirk.subgroup_size_above;
 }
 
-void apply_quirks(const DeviceInfo& device, uint32_t subgroup_size, Requirements& offered) {
-    const bool has_int64 = std::exchange(offered.features.int64_addresses, false);
+void apply_quirks(const DeviceInfo& device, uint32_t subgroup_size, bool has_int64, Requirements& offered) {
     for (const Quirk& quirk : quirks())
         if (applies(quirk, device, subgroup_size) && take(quirk.effect, has_int64, offered))
             offered.reasons.push_back(std::string(quirk.reason) + " (" + std::string(quirk.source) + ")");

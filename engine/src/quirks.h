@@ -29,8 +29,7 @@ struct Quirk {
 
 std::span<const Quirk> quirks();
 bool applies(const Quirk& quirk, const DeviceInfo& device, uint32_t subgroup_size);
-// Takes from `offered` what the device's bugs take, with the reasons. features.int64_addresses: whether there are such integers; then
-// whether they are needed.
-void apply_quirks(const DeviceInfo& device, uint32_t subgroup_size, Requirements& offered);
+// Takes from `offered` what the device's bugs take, with the reasons, and sets what they make the engine want. `has_int64`: shaderInt64.
+void apply_quirks(const DeviceInfo& device, uint32_t subgroup_size, bool has_int64, Requirements& offered);
 
 }  // namespace vkattn

@@ -47,19 +47,24 @@ Status failed(const char* call, VkResult result) {
     return error(Code::device_error, std::string(call) + " failed (VkResult " + std::to_string(result) + ")", result);
 }
 
-// Features that the host enabled: what it asked for and the device has.
-Features both(const Features& offered, const Features& asked) {
-    Features features;
-    features.buffer_device_address = offered.buffer_device_address && asked.buffer_device_address;
-    features.int64_addresses = offered.int64_addresses && asked.int64_addresses;
-    features.subgroup_size_control = offered.subgroup_size_control && asked.subgroup_size_control;
-    features.required_subgroup_size = offered.required_subgroup_size && asked.required_subgroup_size;
-    features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;
-    features.cooperative_matrix = offered.cooperative_matrix && asked.cooperative_matrix;
-    features.cooperative_matrix2 = offered.cooperative_matrix2 && asked.cooperative_matrix2;
-    features.matrix_bf16 = offered.matrix_bf16 && asked.matrix_bf16;
-    features.preserve_nan_f32 = offered.preserve_nan_f32 && asked.preserve_nan_f32;
-    return features;
+VkDebugUtilsMessengerCreateInfoEXT messenger_into(MessageLog& log) {
+    VkDebugUtilsMessengerCreateInfoEXT messenger{};
+    messenger.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
+    messenger.messageSeverity =
+        VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+    messenger.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;  // not the loader's remarks about drivers
+    messenger.pfnUserCallback = on_message;
+    messenger.pUserData = &log;
+    return messenger;
+}
+
+Status instance_failed(VkResult result) {
+    if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
+        return error(Code::unsupported,
+                     "no Vulkan driver on this machine; install your GPU's driver, or a software driver "
+                     "such as Mesa's lavapipe",
+                     result);
+    return failed("vkCreateInstance", result);
 }
 
 }  // namespace
@@ -123,13 +128,7 @@ Result<std::shared_ptr<Instance>> Instance::create(Validation validation) {
     instance->has_debug_utils_ = want(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
     const bool portability = want(VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME);
 
-    VkDebugUtilsMessengerCreateInfoEXT messenger{};
-    messenger.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
-    messenger.messageSeverity =
-        VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-    messenger.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;  // not the loader's remarks about drivers
-    messenger.pfnUserCallback = on_message;
-    messenger.pUserData = &instance->log_;
+    const VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_into(instance->log_);
 
     const VkBool32 on = VK_TRUE;
     const VkLayerSettingEXT settings[] = {
@@ -165,12 +164,7 @@ Result<std::shared_ptr<Instance>> Instance::create(Validation validation) {
     info.ppEnabledLayerNames = layers.data();
     if (VkResult result = vkCreateInstance(&info, nullptr, &instance->instance_); result != VK_SUCCESS) {
         instance->instance_ = VK_NULL_HANDLE;
-        if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
-            return error(Code::unsupported,
-                         "no Vulkan driver on this machine; install your GPU's driver, or a software driver "
-                         "such as Mesa's lavapipe",
-                         result);
-        return failed("vkCreateInstance", result);
+        return instance_failed(result);
     }
     volkLoadInstanceOnly(instance->instance_);
     if (validation != Validation::off && instance->has_debug_utils_) {
@@ -217,9 +211,16 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     info_ = instance_->devices()[index];
     auto wanted = requirements(instance_->handle(), vkGetInstanceProcAddr, info_.handle);
     if (!wanted) return wanted.status();
-    enabled_ = options.features ? both(wanted->features, *options.features) : wanted->features;
+    enabled_ = usable(wanted->features, options.features.value_or(wanted->features));
     enabled_.debug_utils = instance_->has_debug_utils();
+    if (Status status = choose_queue(); !status.ok()) return status;
+    if (Status status = create_device(*wanted, options.shader_float16); !status.ok()) return status;
+    if (Status status = create_command_pool(); !status.ok()) return status;
+    return create_allocator();
+}
 
+// The first with compute, and its timestamps.
+Status Device::choose_queue() {
     uint32_t count = 0;
     vkGetPhysicalDeviceQueueFamilyProperties(info_.handle, &count, nullptr);
     std::vector<VkQueueFamilyProperties> families(count);
@@ -237,22 +238,25 @@ Status Device::open(size_t index, const DeviceOptions& options) {
         timestamp_mask_ =
             family->timestampValidBits >= 64 ? ~uint64_t{0} : (uint64_t{1} << family->timestampValidBits) - 1;
     }
+    return {};
+}
 
+Status Device::create_device(const Requirements& wanted, bool wants_float16) {
     // A layered implementation wants to be told that its gaps are known.
+    uint32_t count = 0;
     vkEnumerateDeviceExtensionProperties(info_.handle, nullptr, &count, nullptr);
     std::vector<VkExtensionProperties> offered(count);
     vkEnumerateDeviceExtensionProperties(info_.handle, nullptr, &count, offered.data());
     offered.resize(count);
-    std::vector<const char*> extensions = wanted->extensions;
+    std::vector<const char*> extensions = wanted.extensions;
     if (contains(offered, "VK_KHR_portability_subset")) extensions.push_back("VK_KHR_portability_subset");
 
     const FeatureChain features(enabled_);
     VkPhysicalDeviceShaderFloat16Int8Features float16{};
     float16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
     const bool float16_in_core = info_.api_version >= VK_API_VERSION_1_2;
-    shader_float16_ = options.shader_float16 && enabled_.cooperative_matrix;  // whose features have it
-    if (options.shader_float16 && !shader_float16_ &&
-        (float16_in_core || contains(offered, "VK_KHR_shader_float16_int8"))) {
+    shader_float16_ = wants_float16 && enabled_.cooperative_matrix;  // whose features have it
+    if (wants_float16 && !shader_float16_ && (float16_in_core || contains(offered, "VK_KHR_shader_float16_int8"))) {
         VkPhysicalDeviceFeatures2 query{};
         query.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
         query.pNext = &float16;
@@ -282,14 +286,20 @@ Status Device::open(size_t index, const DeviceOptions& options) {
     }
     volkLoadDeviceTable(&table_, device_);
     table_.vkGetDeviceQueue(device_, queue_family_, 0, &queue_);
+    return {};
+}
 
+Status Device::create_command_pool() {
     VkCommandPoolCreateInfo pool{};
     pool.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
     pool.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT;
     pool.queueFamilyIndex = queue_family_;
     if (VkResult result = table_.vkCreateCommandPool(device_, &pool, nullptr, &command_pool_); result != VK_SUCCESS)
         return failed("vkCreateCommandPool", result);
+    return {};
+}
 
+Status Device::create_allocator() {
     VmaVulkanFunctions functions{};
     functions.vkGetInstanceProcAddr = vkGetInstanceProcAddr;
     functions.vkGetDeviceProcAddr = vkGetDeviceProcAddr;

@@ -102,6 +102,10 @@ class Device {
   private:
     Device() = default;
     Status open(size_t index, const DeviceOptions& options);
+    Status choose_queue();
+    Status create_device(const Requirements& wanted, bool wants_float16);
+    Status create_command_pool();
+    Status create_allocator();
 
     std::shared_ptr<Instance> instance_;
     DeviceInfo info_;

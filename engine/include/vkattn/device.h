@@ -33,10 +33,13 @@ Result<std::vector<DeviceInfo>> list_devices(VkInstance instance, PFN_vkGetInsta
 // contains it, case-insensitive. An error lists the devices.
 Result<size_t> choose_device(std::span<const DeviceInfo> devices, std::string_view selector);
 
-// Features that unlock paths. All are optional: without any, the scalar path runs through descriptors.
+// Features that unlock paths. All are optional: without any, the scalar path runs through descriptors. Three say which there are:
+//   Requirements::features   what this device offers and the engine has a use for: a host should enable them
+//   HostDevice::enabled      what the host did enable of them
+//   Capabilities::features   what the engine uses: usable(offered, enabled)
 struct Features {
-    bool buffer_device_address = false;   // ADDRESSING address
-    bool int64_addresses = false;         // shaderInt64, where a driver's bug wants addresses in 64-bit integers
+    bool buffer_device_address = false;  // ADDRESSING address
+    bool int64_addresses = false;  // shaderInt64; offered only where a driver's bug wants addresses in 64-bit integers
     bool subgroup_size_control = false;   // full subgroups can be required (computeFullSubgroups)
     bool required_subgroup_size = false;  // and their size, in compute (subgroupSizeControl)
     bool scalar_subgroup = false;  // basic, shuffle and arithmetic operations in compute (a property; may be left out)
@@ -46,6 +49,10 @@ struct Features {
     bool preserve_nan_f32 = false;     // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
     bool debug_utils = false;          // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
+
+// What is offered and enabled, and without what it builds upon nothing: matrices need full subgroups, for instance. Properties
+// (preserve_nan_f32) need no host, debug_utils no device.
+Features usable(const Features& offered, const Features& enabled);
 
 // A shape of matrices that a subgroup multiplies, [m, k] . [k, n] + [m, n]: a and b of `type`, accumulated in f32.
 struct MatrixShape {
