@@ -55,11 +55,13 @@ bool softcap_of(const std::string& score, float& cap) {
 
 std::vector<Peer> find_peers(const support::Device& device, uint32_t device_index, const std::string& python) {
     std::vector<Peer> peers;
+    const bool software = device.info().type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     const std::string program = VKATTN_BENCH_GGML_PEER;
     for (const char* backend : {"Vulkan", "CPU"}) {
         Peer peer;
         peer.name = std::string("ggml ") + backend;
         peer.backend = backend;
+        peer.on_cpu = software || peer.backend == "CPU";
         if (program.empty()) {
             peer.what =
                 "this program was built without ggml's headers and library (install_peers.sh, or VKATTN_GGML_ROOT)";
@@ -87,6 +89,7 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
         Peer torch;
         torch.name = name;
         torch.backend = backend;
+        torch.on_cpu = torch.backend == "cpu";
         torch.command = {python.empty() ? default_python : python, VKATTN_BENCH_TORCH_PEER};
         if (nvidia || torch.backend == "cpu") probe(torch);
         else torch.what = "the device that is measured is not NVIDIA's";
@@ -152,7 +155,6 @@ RunningPeer::RunningPeer(const Peer& peer, const PeerFiles& files, double timeou
 }
 
 void RunningPeer::start(const Peer& peer, const PeerFiles& files) {
-    if (peer.state == PeerState::absent) return give_up("absent", peer.what);
     std::vector<std::string> argv = peer.command;
     argv.push_back(peer.backend);
     argv.insert(argv.end(), files.arguments().begin(), files.arguments().end());

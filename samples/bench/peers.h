@@ -25,6 +25,7 @@ struct Peer {
     std::string backend;  // as its program calls it
     std::vector<std::string> command;
     std::vector<std::pair<std::string, std::string>> environment;
+    bool on_cpu = false;  // it computes there, by a software device or without
     PeerState state = PeerState::absent;
     std::string what;  // version and device; why it is absent
 };
@@ -36,7 +37,7 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
 // One peer at one case.
 struct PeerResult {
     std::string name;
-    std::string state;  // "measured", "absent", "unsupported", "failed", "wrong"
+    std::string state;  // "measured", "absent", "skipped", "unsupported", "failed", "wrong"
     std::string why;    // where it is not measured
     Timings timings;    // by the peer's own clock, around one call and its wait
     double worst_row_error = 0.0;
@@ -65,7 +66,7 @@ class PeerFiles {
 // Stopped between its turns: OpenMP's and BLAS's threads spin for a while after their work, and ours would have half of the cores.
 class RunningPeer {
   public:
-    // Starts the program and waits for its first line; a peer that cannot take the case is a result already.
+    // Starts the program, which is present, and waits for its first line; a peer that cannot take the case is a result already.
     RunningPeer(const Peer& peer, const PeerFiles& files, double timeout_ms);
     const std::string& name() const { return result_.name; }
     bool running() const { return child_ != nullptr; }

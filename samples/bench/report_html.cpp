@@ -22,12 +22,13 @@ std::string section(const std::string& title, const std::string& words, const st
 
 std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
 
-// A label's cases of the group by `x`.
+// A label's cases of the group by `x`; bf16 beside f16 is a series of its own.
 std::vector<Series> series_of(const Report& report, const char* group, double (*x)(const CaseResult&)) {
     std::vector<Series> series;
     for (const CaseResult& result : report.cases) {
         if (!result.skipped.empty() || !result.check.ok() || result.bench_case.group != group) continue;
-        const std::string& label = result.bench_case.label;
+        const std::string label =
+            result.bench_case.label + (result.bench_case.type == ElementType::bf16 ? ", bf16" : "");
         auto found = std::find_if(series.begin(), series.end(), [&](const Series& s) { return s.label == label; });
         if (found == series.end()) found = series.insert(series.end(), {label, {}});
         found->points.emplace_back(x(result), result.device.median);
@@ -194,6 +195,9 @@ std::string to_html(const Report& report) {
         limit_table(report));
     page += section("Time against length", "8 heads, D 64, f32. Both axes are logarithmic.",
                     lines(report, "length", "queries = keys", keys_of));
+    page += section("Time against length, 16-bit tensors",
+                    "8 heads, D 128, f16 and bf16: what matrix paths take. Both axes are logarithmic.",
+                    lines(report, "16-bit", "queries = keys", keys_of));
     page += section(
         "Time against unmasked blocks",
         report.growth ? text_of(*report.growth) + " 8 heads, D 64, f32; lengths and densities as in the table." : "",

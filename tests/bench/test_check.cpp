@@ -3,8 +3,7 @@
 
 #include <filesystem>
 
-#include "bench/attention_case.h"
-#include "bench/peers.h"
+#include "bench/measurement.h"
 
 using namespace vkattn;
 using namespace vkattn::bench;
@@ -103,5 +102,29 @@ TEST_CASE("peers that lie, crash, stay silent or cannot: each is told from one t
     CHECK(std::filesystem::exists(folder / "q.bin"));
     files->reset();
     CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("peers that would compute all pairs for too long on a CPU are not started") {
+    const Prepared p = prepare();
+    BenchCase c = causal_case();
+    c.mask = "sliding_window(0)";
+    c.shape = {1, 1, 1, 512, 512};
+    c.peers = true;
+    Peer peer;
+    peer.name = "script";
+    peer.state = PeerState::present;
+    peer.command = {"sh", "-c", "exit 4"};
+    Budget budget;
+    budget.estimate_ms = 1.0;  // 512 pairs of ours; all of them are 4 ms at 4 GFLOP/s
+    const auto state = [&](bool on_cpu) {
+        peer.on_cpu = on_cpu;
+        const auto result = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+        REQUIRE(result.ok());
+        REQUIRE(result->skipped.empty());
+        REQUIRE(result->peers.size() == 1);
+        return result->peers[0].state;
+    };
+    CHECK(state(true) == "skipped");
+    CHECK(state(false) == "failed");
 }
 #endif

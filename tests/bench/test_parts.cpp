@@ -167,6 +167,20 @@ TEST_CASE("suites: every case describes itself and no name comes twice in a grou
     }
 }
 
+TEST_CASE("suite full: 16-bit tensors under every mask, at lengths of GPUs, beside peers at 16k") {
+    std::set<std::string> labels, with_peers;
+    for (const BenchCase& c : suite("full")) {
+        if (c.group != "16-bit") continue;
+        CHECK(c.type != ElementType::f32);
+        CHECK(c.head_dim == 128);
+        const std::string label = c.label + " " + std::string(to_string(c.type));
+        labels.insert(label);
+        if (c.peers && c.shape.kv_len == 16384) with_peers.insert(label);
+    }
+    CHECK(with_peers == labels);
+    CHECK(labels.size() == 11);  // nine masks and score mods in f16, two in bf16
+}
+
 TEST_CASE("sizes: both forms, and what is wrong with others") {
     BenchCase c;
     REQUIRE(parse_size("1x8x1024x64", c).ok());
