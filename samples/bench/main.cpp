@@ -116,8 +116,8 @@ void print_case(const CaseResult& result, const DeviceLimits& limits) {
                     result.check.bound);
     } else {
         const Efficiency e = efficiency_of(result, limits);
-        std::printf("%-46s %10.3f %10.3f %9.3f %9.1f %8.2f  %.1f %% of %s\n", name.c_str(), result.device.median,
-                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, 100.0 * e.fraction, e.binds.c_str());
+        std::printf("%-46s %10.3f %10.3f %9.3f %9.1f %8.2f  %s\n", name.c_str(), result.device.median,
+                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, text_of(e).c_str());
     }
     for (const PeerResult& peer : result.peers) {
         if (peer.state == "measured")

@@ -26,11 +26,15 @@ struct CaseResult {
     std::vector<PeerResult> peers;
 };
 
-// How near a case comes to the device's own limits.
+// How near a case comes to the device's own limits: time at a limit over the median.
 struct Efficiency {
     double gflops = 0.0, gb_per_s = 0.0;
-    std::string binds;      // "f32 arithmetic", "f16 matrices" or "reading": whichever would take longer at its limit
-    double fraction = 0.0;  // time at that limit over the median
+    std::string arithmetic;  // the unit that the kernel multiplies by: "f32 arithmetic", "f16 matrices"
+    // None: that limit was not measured, as for matrices whose sizes a driver wants as literals.
+    std::optional<double> of_arithmetic, of_reading;
+    // What would take longer at its limit, `arithmetic` or "reading", and its fraction. Nothing binds where a limit is missing.
+    std::string binds = "not measured";
+    std::optional<double> fraction;
 };
 Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits);
 // The peer's median over ours, both by the host's clock: 2 is half of the peer's time. 0: not measured.
@@ -76,8 +80,9 @@ struct Report {
     double seconds = 0.0;
 };
 
-std::string text_of(const MatrixLimit& limit);   // "matrices f16 16x16x16"
-std::string text_of(const BlockGrowth& growth);  // one sentence with the slope and the fixed cost
+std::string text_of(const Efficiency& efficiency);  // "61.2 % of f16 matrices"
+std::string text_of(const MatrixLimit& limit);      // "matrices f16 16x16x16"
+std::string text_of(const BlockGrowth& growth);     // one sentence with the slope and the fixed cost
 
 std::string to_json(const Report& report);
 std::string to_csv(const Report& report);   // a line a case

@@ -20,7 +20,9 @@ std::string section(const std::string& title, const std::string& words, const st
     return "<h2>" + html_escaped(title) + "</h2>\n<p>" + html_escaped(words) + "</p>\n" + content;
 }
 
-std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
+std::string percent(const std::optional<double>& fraction) {
+    return fraction ? cli::fixed(100.0 * *fraction, 1) + " %" : "not measured";
+}
 
 // A label's cases of the group by `x`; bf16 beside f16 is a series of its own.
 std::vector<Series> series_of(const Report& report, const char* group, double (*x)(const CaseResult&)) {
@@ -71,7 +73,7 @@ std::string limit_bars(const Report& report) {
     for (const CaseResult& result : report.cases) {
         if (!result.skipped.empty() || !result.check.ok()) continue;
         const Efficiency e = efficiency_of(result, report.limits);
-        bars.push_back({name_of(result.bench_case), e.fraction, percent(e.fraction) + " of " + e.binds});
+        if (e.fraction) bars.push_back({name_of(result.bench_case), *e.fraction, text_of(e)});
     }
     return bar_plot(bars, 1.0);
 }
@@ -82,7 +84,7 @@ std::string case_table(const Report& report) {
         Row row = {name_of(result.bench_case), result.bench_case.mask, result.bench_case.score};
         if (!result.skipped.empty()) {
             row.push_back("skipped: " + result.skipped);
-            row.resize(16);
+            row.resize(18);
             rows.push_back(std::move(row));
             continue;
         }
@@ -92,7 +94,9 @@ std::string case_table(const Report& report) {
         row.push_back(std::to_string(result.device.runs));
         row.push_back(cli::fixed(e.gflops, 1));
         row.push_back(cli::fixed(e.gb_per_s, 2));
-        row.push_back(percent(e.fraction) + " of " + e.binds);
+        row.push_back(text_of(e));
+        row.push_back(percent(e.of_arithmetic));
+        row.push_back(percent(e.of_reading));
         row.push_back(result.plan.path + ", " + result.plan.skeleton + ", " + result.plan.schedule);
         row.push_back(cli::fixed(result.plan_ms, 1));
         row.push_back(cli::fixed(result.first_run_ms, 1));
@@ -104,7 +108,8 @@ std::string case_table(const Report& report) {
     }
     if (rows.empty()) return "";
     return html_table({"case", "mask", "score", "ms median", "ms min", "ms spread", "runs", "GFLOP/s", "GB/s",
-                       "of the limit", "kernel", "plan ms", "first run ms", "bind us", "record us", "worst row error"},
+                       "of the limit", "of arithmetic", "of reading", "kernel", "plan ms", "first run ms", "bind us",
+                       "record us", "worst row error"},
                       rows);
 }
 

@@ -143,6 +143,51 @@ TEST_CASE("time by unmasked blocks: the line, the exponent, and who is left out"
     CHECK_FALSE(fit_block_growth(cases).has_value());
 }
 
+TEST_CASE("of the limit: f32's for scalar kernels, the type's matrices on matrix paths, and never another's") {
+    DeviceLimits limits;
+    limits.f32_gflops = 100.0;
+    limits.read_gb_per_s = 50.0;
+    limits.matrix = {{.shape = {.type = ElementType::f16}, .gflops = 400.0}};
+    CaseResult result;
+    result.bench_case.type = ElementType::f16;
+    result.plan.path = "scalar";
+    result.device.median = 2.0;
+    result.work.flops = 80e6;  // 40 GFLOP/s
+    result.work.bytes = 10e6;  // 5 GB/s
+    Efficiency e = efficiency_of(result, limits);
+    CHECK(e.gflops == doctest::Approx(40.0));
+    CHECK(e.gb_per_s == doctest::Approx(5.0));
+    CHECK(e.binds == "f32 arithmetic");
+    CHECK(e.fraction.value() == doctest::Approx(0.4));
+    CHECK(e.of_arithmetic.value() == doctest::Approx(0.4));
+    CHECK(e.of_reading.value() == doctest::Approx(0.1));
+    CHECK(text_of(e) == "40.0 % of f32 arithmetic");
+
+    result.plan.path = "khr";
+    result.work.bytes = 60e6;
+    e = efficiency_of(result, limits);
+    CHECK(e.binds == "reading");
+    CHECK(e.fraction.value() == doctest::Approx(0.6));
+    CHECK(e.arithmetic == "f16 matrices");
+    CHECK(e.of_arithmetic.value() == doctest::Approx(0.1));
+
+    result.bench_case.type = ElementType::bf16;  // no such limit: not f32's, not f16's
+    e = efficiency_of(result, limits);
+    CHECK(e.binds == "not measured");
+    CHECK_FALSE(e.fraction.has_value());
+    CHECK_FALSE(e.of_arithmetic.has_value());
+    CHECK(e.of_reading.value() == doctest::Approx(0.6));
+    CHECK(text_of(e) == "bf16 matrices not measured, 60.0 % of reading");
+    Report report;
+    report.limits = limits;
+    result.check.worst = 0.0;
+    result.check.bound = 1.0;
+    report.cases = {result};
+    CHECK(to_json(report).find("\"fraction_of_limit\": null") != std::string::npos);
+    CHECK(to_csv(report).find(",not measured,,bf16 matrices,,0.6000,") != std::string::npos);
+    CHECK(to_html(report).find("bf16 matrices not measured, 60.0 % of reading") != std::string::npos);
+}
+
 TEST_CASE("documents: ascending, as long as asked, a prefix of any longer one") {
     const auto ids = lognormal_documents(100000);
     REQUIRE(ids.size() == 100000);
