@@ -50,7 +50,8 @@ Budget budget_of(const Options& options) {
         budget.estimate_ms = 20000.0;
         budget.peer_timeout_ms = 300000.0;
     }
-    if (options.repeats > 0) budget.min_runs = budget.max_runs = static_cast<size_t>(options.repeats);
+    if (options.repeats > 0)
+        budget.min_runs = budget.min_rounds = budget.max_runs = static_cast<size_t>(options.repeats);
     if (options.max_ms > 0.0) budget.estimate_ms = options.max_ms;
     return budget;
 }
@@ -121,8 +122,9 @@ void print_case(const CaseResult& result, const DeviceLimits& limits) {
     }
     for (const PeerResult& peer : result.peers) {
         if (peer.state == "measured")
-            std::printf("    %-42s %10.3f %10.3f %9.3f  %.2f times ours\n", peer.name.c_str(), peer.timings.median,
-                        peer.timings.min, peer.timings.spread, ratio_of(result, peer));
+            std::printf("    %-42s %10.3f %10.3f %9.3f  %.2f times ours (spread %.2f)\n", peer.name.c_str(),
+                        peer.timings.median, peer.timings.min, peer.timings.spread, peer.ratio.median,
+                        peer.ratio.spread);
         else if (peer.state != "absent")
             std::printf("    %-42s %s: %s\n", peer.name.c_str(), peer.state.c_str(), peer.why.c_str());
     }
@@ -320,7 +322,8 @@ int run_program(int argc, char** argv) {
         ->type_name("auto|none");
     app.add_option("--python", o.python, "The Python that may have torch [install_peers.sh's, else python3]")
         ->type_name("PROGRAM");
-    app.add_option("--repeat", o.repeats, "Timed runs of each case [as many as fit the suite's budget, at least 3]")
+    app.add_option("--repeat", o.repeats,
+                   "Timed runs of each case [as many as fit the suite's budget, at least 3, beside peers 5]")
         ->check(cli::whole_number(1, 100000))
         ->type_name("N");
     app.add_option("--max-ms", o.max_ms, "Skip cases whose single run is estimated to take longer [2000; full: 20000]")

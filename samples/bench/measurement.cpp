@@ -79,7 +79,8 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
     // A B A B: what else happens on the machine meets all of them.
     std::vector<double> device_ms, wall_ms, record_us;
     double spent_ms = 0.0;
-    for (size_t i = 0; i < budget.max_runs && (i < budget.min_runs || spent_ms < budget.run_ms); i++) {
+    const size_t min_runs = running.empty() ? budget.min_runs : budget.min_rounds;
+    for (size_t i = 0; i < budget.max_runs && (i < min_runs || spent_ms < budget.run_ms); i++) {
         auto time = (*attention)->run();
         if (!time) return time.status();
         device_ms.push_back(time->ms);
@@ -88,10 +89,13 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
         spent_ms += time->wall_ms;
         for (RunningPeer& peer : running) spent_ms += peer.run();
     }
+    for (RunningPeer& peer : running) {
+        result.peers.push_back(peer.finish(**attention));
+        result.peers.back().ratio = ratio_of(wall_ms, peer.times_ms());
+    }
     result.device = summarise(std::move(device_ms));
     result.wall = summarise(std::move(wall_ms));
     result.record_us = summarise(std::move(record_us)).median;
-    for (RunningPeer& peer : running) result.peers.push_back(peer.finish(**attention));
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct PeerResult {
     std::string state;  // "measured", "absent", "skipped", "unsupported", "failed", "wrong"
     std::string why;    // where it is not measured
     Timings timings;    // by the peer's own clock, around one call and its wait
+    Ratio ratio;        // its time over ours, both by the host's clock
     double worst_row_error = 0.0;
 };
 
@@ -71,6 +73,7 @@ class RunningPeer {
     const std::string& name() const { return result_.name; }
     bool running() const { return child_ != nullptr; }
     double run();  // milliseconds that it took; 0 when it is not running (any more)
+    std::span<const double> times_ms() const { return times_ms_; }  // of its runs
     // Fetches its output, holds it against the reference and sums up.
     PeerResult finish(const AttentionCase& attention);
 

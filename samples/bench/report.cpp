@@ -83,7 +83,10 @@ Json json_of(const CaseResult& result, const DeviceLimits& limits) {
             one.update(json_of(peer.timings));
             one["worst_row_error"] = finite(peer.worst_row_error);
         }
-        if (peer.state == "measured") one["ratio"] = ratio_of(result, peer);
+        if (peer.state == "measured")
+            one.update({{"ratio", peer.ratio.median},
+                        {"ratio_spread", peer.ratio.spread},
+                        {"ratio_of_least", peer.ratio.of_least}});
         json["peers"].push_back(std::move(one));
     }
     return json;
@@ -123,11 +126,6 @@ Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits) {
     e.binds = *e.of_arithmetic >= *e.of_reading ? e.arithmetic : "reading";
     e.fraction = std::max(*e.of_arithmetic, *e.of_reading);
     return e;
-}
-
-double ratio_of(const CaseResult& result, const PeerResult& peer) {
-    if (peer.state != "measured" || result.wall.median <= 0.0) return 0.0;
-    return peer.timings.median / result.wall.median;
 }
 
 std::string text_of(const Efficiency& e) {
@@ -218,7 +216,8 @@ std::string to_csv(const Report& report) {
         "ms,first_run_ms,bind_us,record_us,worst_row_error,"
         "row_error_bound";
     for (const Peer& peer : report.peers)
-        text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio");
+        text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio") + "," +
+                csv_field(peer.name + " ratio spread");
     text += "\n";
     for (const CaseResult& result : report.cases) {
         const BenchCase& c = result.bench_case;
@@ -246,7 +245,8 @@ std::string to_csv(const Report& report) {
                                             [&](const PeerResult& p) { return p.name == peer.name; });
             const bool measured = found != result.peers.end() && found->state == "measured";
             fields.push_back(measured ? cli::fixed(found->timings.median, 4) : "");
-            fields.push_back(measured ? cli::fixed(ratio_of(result, *found), 3) : "");
+            fields.push_back(measured ? cli::fixed(found->ratio.median, 3) : "");
+            fields.push_back(measured ? cli::fixed(found->ratio.spread, 3) : "");
         }
         for (size_t i = 0; i < fields.size(); i++) text += (i == 0 ? "" : ",") + csv_field(fields[i]);
         text += "\n";

@@ -37,8 +37,6 @@ struct Efficiency {
     std::optional<double> fraction;
 };
 Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits);
-// The peer's median over ours, both by the host's clock: 2 is half of the peer's time. 0: not measured.
-double ratio_of(const CaseResult& result, const PeerResult& peer);
 
 struct BlockMaskResult {
     std::string label, mask;

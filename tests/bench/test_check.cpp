@@ -71,6 +71,35 @@ TEST_CASE("work: pairs, operations, and only those keys that are read") {
 }
 
 #ifndef _WIN32
+TEST_CASE("beside a peer there are five rounds, and the ratio is that of the rounds") {
+    const Prepared p = prepare();
+    BenchCase c = causal_case();
+    c.peers = true;
+    Peer peer;
+    peer.name = "script";
+    peer.state = PeerState::present;
+    const char* const zeros = "head -c 8448 /dev/zero >\"$2/o.bin\"; echo done";
+    peer.command = {"sh", "-c",
+                    std::string("echo ready; while read x; do if [ $x = run ]; then echo ms 1000000; else ") + zeros +
+                        "; fi; done",
+                    "peer"};
+    Budget budget;
+    budget.run_ms = 1.0;
+    const auto result = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+    REQUIRE(result.ok());
+    REQUIRE(result->peers.size() == 1);
+    CHECK(result->peers[0].state == "wrong");
+    CHECK(result->peers[0].timings.runs == 5);
+    CHECK(result->device.runs == 5);
+    CHECK(result->peers[0].ratio.of_least == doctest::Approx(1e6 / result->wall.min));
+    CHECK(result->peers[0].ratio.median == doctest::Approx(1e6 / result->wall.median));
+    c.peers = false;
+    const auto alone = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+    REQUIRE(alone.ok());
+    CHECK(alone->peers.empty());
+    CHECK(alone->device.runs >= 3);
+}
+
 TEST_CASE("peers that lie, crash, stay silent or cannot: each is told from one that is measured") {
     const Prepared p = prepare();
     REQUIRE(p.attention->run().ok());

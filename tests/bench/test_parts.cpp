@@ -102,6 +102,20 @@ TEST_CASE("timings: median, least, and the distance between the quartiles") {
     CHECK(summarise({}).median == 0.0);
 }
 
+TEST_CASE("ratios: of the rounds, so that what slows both down does not count") {
+    // The machine is three times slower from the third round on; the peer needs twice our time, once four times.
+    const std::vector<double> ours = {10.0, 10.0, 30.0, 30.0, 30.0}, peers = {20.0, 40.0, 60.0, 60.0, 60.0};
+    const Ratio ratio = ratio_of(ours, peers);
+    CHECK(ratio.median == 2.0);
+    CHECK(ratio.spread == 0.0);
+    CHECK(ratio.of_least == 2.0);
+    const std::vector<double> slow_at_first = {60.0, 60.0, 90.0, 45.0};  // 6, 6, 3, 1.5; a peer that failed after four
+    CHECK(ratio_of(ours, slow_at_first).median == 4.5);
+    CHECK(ratio_of(ours, slow_at_first).spread == doctest::Approx(3.375));
+    CHECK(ratio_of(ours, slow_at_first).of_least == 4.5);
+    CHECK(ratio_of(ours, {}).median == 0.0);
+}
+
 TEST_CASE("time by unmasked blocks: the line, the exponent, and who is left out") {
     const auto measured = [](int32_t length, int64_t blocks) {
         CaseResult result;
