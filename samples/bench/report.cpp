@@ -198,11 +198,17 @@ std::string to_json(const Report& report) {
         Json one = {{"mask", start.mask}, {"caches", start.caches}};
         if (!start.failed.empty()) one["failed"] = start.failed;
         else
-            one.update({{"device_ms", start.device_ms},
-                        {"engine_ms", start.engine_ms},
-                        {"plan_ms", start.plan_ms},
-                        {"first_run_ms", start.first_run_ms},
-                        {"after_device_ms", start.after_device_ms()},
+            one.update({{"runs", start.after_device.runs},
+                        {"device_ms", start.device.median},
+                        {"device_ms_min", start.device.min},
+                        {"engine_ms", start.engine.median},
+                        {"engine_ms_min", start.engine.min},
+                        {"plan_ms", start.plan.median},
+                        {"plan_ms_min", start.plan.min},
+                        {"first_run_ms", start.first_run.median},
+                        {"first_run_ms_min", start.first_run.min},
+                        {"after_device_ms", start.after_device.median},
+                        {"after_device_ms_min", start.after_device.min},
                         {"module", start.module}});
         json["starts"].push_back(std::move(one));
     }
@@ -212,9 +218,8 @@ std::string to_json(const Report& report) {
 std::string to_csv(const Report& report) {
     std::string text =
         "name,group,mask,score,batch,q_heads,kv_heads,q_len,kv_len,head_dim,type,skipped,runs,ms_median,ms_min,"
-        "ms_spread,gflops,gb_per_s,binds,fraction_of_limit,arithmetic,fraction_of_arithmetic,fraction_of_reading,plan_"
-        "ms,first_run_ms,bind_us,record_us,worst_row_error,"
-        "row_error_bound";
+        "ms_spread,gflops,gb_per_s,binds,fraction_of_limit,arithmetic,fraction_of_arithmetic,fraction_of_reading,"
+        "plan_ms,plan_again_ms,first_run_ms,bind_us,record_us,worst_row_error,row_error_bound";
     for (const Peer& peer : report.peers)
         text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio") + "," +
                 csv_field(peer.name + " ratio spread");
@@ -235,11 +240,12 @@ std::string to_csv(const Report& report) {
             fields.insert(fields.end(),
                           {cli::fixed(e.gflops, 2), cli::fixed(e.gb_per_s, 2), e.binds, csv_of(e.fraction),
                            e.arithmetic, csv_of(e.of_arithmetic), csv_of(e.of_reading)});
-            for (const double x : {result.plan_ms, result.first_run_ms, result.bind_us, result.record_us})
+            for (const double x :
+                 {result.plan_ms, result.plan_again_ms, result.first_run_ms, result.bind_us, result.record_us})
                 fields.push_back(cli::fixed(x, 3));
             fields.push_back(cli::scientific(result.check.worst));
             fields.push_back(cli::scientific(result.check.bound));
-        } else fields.resize(fields.size() + 17);
+        } else fields.resize(fields.size() + 18);
         for (const Peer& peer : report.peers) {
             const auto found = std::find_if(result.peers.begin(), result.peers.end(),
                                             [&](const PeerResult& p) { return p.name == peer.name; });

@@ -20,8 +20,10 @@ struct CaseResult {
     PlanReport plan;
     Timings device, wall;  // by the device's clock, and by the host's around record, submit and wait
     bool device_clock = true;
-    double plan_ms = 0.0, plan_again_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0, record_us = 0.0;
-    double seconds = 0.0;  // that all of the case took, its description, check and peers included
+    double plan_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0;
+    double plan_again_ms = 0.0;  // the same problem once more: a warm plan
+    double record_us = 0.0;      // one call of record
+    double seconds = 0.0;        // that all of the case took, its description, check and peers included
     RowErrors check;
     std::vector<PeerResult> peers;
 };
@@ -46,14 +48,14 @@ struct BlockMaskResult {
     double sparsity = 0.0;
 };
 
-// From nothing to the first result, in a process of its own.
+// From nothing to the first result, each time in a process of its own.
 struct StartResult {
-    std::string mask, caches;  // "cold": no compiled shader anywhere; "warm": the folders that the cold start left
+    std::string mask, caches;  // "cold": no compiled shader anywhere; "warm": the folders that a cold start left
     std::string failed;        // why there are no figures
-    double device_ms = 0.0;    // instance, device, queue
-    double engine_ms = 0.0, plan_ms = 0.0, first_run_ms = 0.0;
-    std::string module;  // where the shader came from
-    double after_device_ms() const { return engine_ms + plan_ms + first_run_ms; }
+    Timings device;            // instance, device, queue
+    Timings engine, plan, first_run;
+    Timings after_device;  // the last three together
+    std::string module;    // where the shader came from
 };
 
 // Time over the blocks that are not masked (block_growth.h).

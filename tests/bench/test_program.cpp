@@ -75,14 +75,17 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     CHECK(c["gflops"].get<double>() == doctest::Approx(4.0 * 64 * pairs / ms * 1e-6));
     CHECK(c["fraction_of_limit"].get<double>() > 0.0);
     CHECK((c["binds"] == "f32 arithmetic" || c["binds"] == "reading"));
-    for (const char* field : {"plan_ms", "first_run_ms", "bind_us", "record_us", "gb_per_s", "wall_ms_median"})
+    for (const char* field :
+         {"plan_ms", "plan_again_ms", "first_run_ms", "bind_us", "record_us", "gb_per_s", "wall_ms_median"})
         CHECK_MESSAGE(c[field].get<double>() > 0.0, field);
     REQUIRE(json["block_masks"].size() == 11);
     CHECK(json["block_masks"][8]["positions"] == 1 << 20);
     REQUIRE(json["starts"].size() >= 2);
     for (const auto& start : json["starts"]) {
         CHECK_MESSAGE(!start.contains("failed"), start.dump());
-        CHECK(start["after_device_ms"].get<double>() > 0.0);
+        CHECK(start["runs"] == 3);
+        CHECK(start["after_device_ms_min"].get<double>() > 0.0);
+        CHECK(start["after_device_ms_min"].get<double>() <= start["after_device_ms"].get<double>());
     }
     CHECK(json["starts"][0]["caches"] == "cold");
     CHECK(json["starts"][1]["caches"] == "warm");
@@ -93,6 +96,7 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     REQUIRE(second_end != std::string::npos);
     CHECK(fields(csv.substr(0, first_end)) == fields(csv.substr(first_end, second_end - first_end)));
     CHECK(second_end + 1 == csv.size());
+    CHECK(has(csv, ",plan_ms,plan_again_ms,first_run_ms,bind_us,record_us,"));
 
     const std::string html = text_of(html_file);
     CHECK(markup_error(html) == "");
