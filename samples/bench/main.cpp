@@ -17,6 +17,7 @@
 #include "measurement.h"
 #include "progress.h"
 #include "report.h"
+#include "support/child_process.h"
 #include "support/file.h"
 
 namespace vkattn::bench {
@@ -56,16 +57,19 @@ Budget budget_of(const Options& options) {
     return budget;
 }
 
-// The flags' own case, or the suite's cases that --only leaves.
+// The suite's cases that --only leaves.
+Result<std::vector<BenchCase>> cases_of_suite(const Options& options) {
+    std::vector<BenchCase> cases = suite(options.suite);
+    std::erase_if(cases, [&](const BenchCase& c) { return name_of(c).find(options.only) == std::string::npos; });
+    if (cases.empty())
+        return error(Code::invalid_argument, "--only: no case of suite " + options.suite + " has '" + options.only +
+                                                 "' in its name; --list shows them");
+    return cases;
+}
+
+// The flags' own case, or the suite's.
 Result<std::vector<BenchCase>> choose_cases(const Options& options) {
-    if (!options.single()) {
-        std::vector<BenchCase> cases = suite(options.suite);
-        std::erase_if(cases, [&](const BenchCase& c) { return name_of(c).find(options.only) == std::string::npos; });
-        if (cases.empty())
-            return error(Code::invalid_argument, "--only: no case of suite " + options.suite + " has '" + options.only +
-                                                     "' in its name; --list shows them");
-        return cases;
-    }
+    if (!options.single()) return cases_of_suite(options);
     BenchCase c;
     c.group = "single";
     if (!options.mask.empty()) c.mask = options.mask;
@@ -181,6 +185,19 @@ Status check_folders(const Options& options) {
     return {};
 }
 
+// Before starts from nothing are measured, which takes seconds: --device names one that is there. Asked in a process of its own,
+// since those starts are forked from this one before a driver has threads here.
+Status check_device(const std::string& selector) {
+    auto answer = support::in_fresh_process({}, [&]() -> std::string {
+        auto instance = support::Instance::create();
+        if (!instance) return "";  // what else there is to say is said when the device is opened
+        auto index = choose_device((*instance)->devices(), selector);
+        return !index && index.status().code == Code::invalid_argument ? index.status().message : "";
+    });
+    if (!answer || answer->empty()) return {};
+    return error(Code::invalid_argument, "--device: " + *answer);
+}
+
 // What a run holds while it measures.
 struct Bench {
     std::shared_ptr<support::Instance> instance;
@@ -225,6 +242,7 @@ int run(const Options& options) {
     report.suite = whole ? options.suite : "none";
     Progress progress(cases->size() + 2 + (whole ? 3 : 0));
     if (whole) {
+        if (Status status = check_device(options.device); !status.ok()) return fail(status);
         progress.begin("start from nothing, cold and warm");
         report.starts = measure_starts(options.device);
     }
@@ -289,7 +307,9 @@ int run(const Options& options) {
 }
 
 int list_cases(const Options& options) {
-    for (const BenchCase& c : suite(options.suite)) std::printf("%-10s %s\n", c.group.c_str(), name_of(c).c_str());
+    auto cases = cases_of_suite(options);
+    if (!cases) return fail(cases.status());
+    for (const BenchCase& c : *cases) std::printf("%-10s %s\n", c.group.c_str(), name_of(c).c_str());
     return exit_ok;
 }
 
@@ -307,7 +327,7 @@ int run_program(int argc, char** argv) {
             ->check(cli::one_of({"quick", "full"}))
             ->type_name("quick|full");
     auto* only = app.add_option("--only", o.only, "Only the suite's cases whose name contains TEXT")->type_name("TEXT");
-    auto* list_flag = app.add_flag("--list", list, "Print the suite's cases and stop");
+    auto* list_flag = app.add_flag("--list", list, "Print the cases that --suite and --only choose, and stop");
     auto* mask =
         app.add_option("--mask", o.mask, "One case instead of a suite: which pairs attend [true]")->type_name("TEXT");
     auto* score = app.add_option("--score", o.score, "One case: how a score changes [score]")->type_name("TEXT");
@@ -344,8 +364,9 @@ int run_program(int argc, char** argv) {
         "  vkattn-bench --mask 'causal() && document(doc)' --shape 1x32x8x4096x4096x128 --type f16 --json one.json\n"
         "\nms are medians by the device's clock; spread is the distance between the quartiles. GFLOP/s count 2 (D + "
         "Dv) for each\n"
-        "pair that attends, GB/s q, k, v and o once each. 'of the limit': time at the limit that binds over the "
-        "median.\n"
+        "pair that attends; GB/s q and o once, and once those rows of k and v that lie in a block which some query "
+        "reads.\n"
+        "'of the limit': time at the limit that binds over the median.\n"
         "Exit codes: 0 done; 1 a wrong result, or something failed; 2 bad usage or bad input text.");
     app.set_version_flag("--version", std::string("vkattn-bench ") + VKATTN_BENCH_VERSION);
     try {

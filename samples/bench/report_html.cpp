@@ -221,11 +221,16 @@ std::string to_html(const Report& report) {
         "The peer's time over ours, both by the host's clock, turn by turn: the median of the rounds. Beyond the line "
         "ours is faster. Each result was checked.",
         peer_bars(report));
-    page += section("Fraction of the limit that binds",
-                    "Unmasked pairs only: 2 (D + Dv) operations each; q, k, v and o once each.", limit_bars(report));
-    page +=
-        section("All cases", "Spread: distance between the quartiles. Times by the device's clock where it has one.",
-                case_table(report));
+    page += section(
+        "Fraction of the limit that binds",
+        "Unmasked pairs only: 2 (D + Dv) operations each; q and o once, and once those rows of k and v that lie in a "
+        "block of 128 x 128 which some query reads.",
+        limit_bars(report));
+    page += section(
+        "All cases",
+        "Spread: distance between the quartiles. Times by the device's clock where it has one. Plan again: the same "
+        "problem once more. Record: one call of it.",
+        case_table(report));
     page += section("Peers, case by case", "", peer_table(report));
     page += section("Peers on this machine", "", present_peers(report));
     page +=

@@ -145,12 +145,15 @@ TEST_CASE("wrong usage: exit code 2, and the flag is named") {
                  {{"--only", "no such case"}, "--only"},
                  {{"--suite", "quick", "--mask", "true"}, "--mask"},
                  {{"--device", "no such device", "--shape", "1x1x8x8"}, "--device"},
+                 {{"--device", "no such device", "--suite", "quick"}, "--device"},
+                 {{"--list", "--only", "no such case"}, "--only"},
                  {{"--fast"}, "--fast"}};
     for (const auto& [arguments, named] : cases) {
         const Printed printed = run_tested_program(folder, arguments);
         CHECK_MESSAGE(printed.exit_code == 2, printed.command << ": " << printed.err);
         CHECK_MESSAGE(has(printed.err, named), printed.command << ": " << printed.err);
         CHECK_MESSAGE(printed.out.empty(), printed.command);
+        CHECK_MESSAGE(!has(printed.err, "start from nothing"), printed.command);  // said before anything is measured
     }
 }
 
@@ -172,4 +175,8 @@ TEST_CASE("help and the list teach without a device") {
     CHECK(list.exit_code == 0);
     CHECK(has(list.out, "window 1024 1x8x8x32768x32768x64 f32"));
     CHECK(has(list.out, "decode, GQA 8 1x64x8x1x131072x128 f16"));
+    const Printed fewer = run_tested_program(folder, {"--suite", "full", "--list", "--only", "NATTEN"});
+    CHECK(fewer.exit_code == 0);
+    CHECK(has(fewer.out, "NATTEN 13x13 1x8x8x16384x16384x128 f16"));
+    CHECK_FALSE(has(fewer.out, "decode"));
 }
