@@ -107,11 +107,6 @@ StartResult starts_in(const std::vector<std::filesystem::path>& folders, const s
 }  // namespace
 
 Result<std::vector<BlockMaskResult>> measure_block_masks() {
-    struct Entry {
-        const char *label, *mask;
-    };
-    constexpr Entry entries[] = {
-        {"causal", "causal()"}, {"window 4096", "sliding_window(4095)"}, {"documents", "causal() && document(doc)"}};
     std::vector<BlockMaskResult> results;
     const auto measure = [&](const std::string& label, const std::string& mask, int32_t positions) -> Status {
         BenchCase c;
@@ -138,11 +133,22 @@ Result<std::vector<BlockMaskResult>> measure_block_masks() {
         results.push_back(std::move(result));
         return {};
     };
-    for (const int32_t positions : {1 << 15, 1 << 18, 1 << 20})
+    const struct {
+        int32_t positions;
+        const char* natten;  // on a canvas of as many pixels
+    } sizes[] = {{1 << 15, "natten(256, 128, 13, 13)"},
+                 {1 << 18, "natten(512, 512, 13, 13)"},
+                 {1 << 20, "natten(1024, 1024, 13, 13)"}};
+    for (const auto& [positions, natten] : sizes) {
+        const std::pair<const char*, std::string> entries[] = {
+            {"causal", "causal()"},
+            {"window 4096", "sliding_window(4095)"},
+            {"documents", "causal() && document(doc)"},
+            {"prefix LM", "prefix(" + std::to_string(positions / 4) + ")"},
+            {"NATTEN 13x13", natten}};
         for (const auto& [label, mask] : entries)
             if (Status status = measure(label, mask, positions); !status.ok()) return status;
-    if (Status status = measure("NATTEN 13x13", "natten(512, 512, 13, 13)", 1 << 18); !status.ok()) return status;
-    if (Status status = measure("NATTEN 13x13", "natten(1024, 1024, 13, 13)", 1 << 20); !status.ok()) return status;
+    }
     return results;
 }
 
