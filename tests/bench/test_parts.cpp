@@ -12,6 +12,7 @@
 #include "bench/svg_plot.h"
 #include "bench/timings.h"
 #include "cli/sampled_rows.h"
+#include "page_section.h"
 #include "support/child_process.h"
 #include "support/html.h"
 
@@ -295,4 +296,58 @@ TEST_CASE("plots: what goes in is escaped, and nothing to show is nothing") {
     CHECK(line_plot("x", "y", {}).empty());
     CHECK(bar_plot({}, 1.0).empty());
     CHECK(bar_plot({{"label", 2.0, "2 times"}}, 1.0).find("2 times") != std::string::npos);
+}
+
+TEST_CASE("the page: every plot stands under its heading, with its own series") {
+    const auto measured = [](std::string group, std::string label, int32_t length, ElementType type) {
+        CaseResult result;
+        result.bench_case.group = std::move(group);
+        result.bench_case.label = std::move(label);
+        result.bench_case.shape = {1, 8, 8, length, length};
+        result.bench_case.type = type;
+        result.plan.path = "scalar";
+        result.work.flops = 1e9;
+        result.work.bytes = 1e6;
+        result.device.median = result.device.min = 0.01 * length;
+        result.check.worst = 0.0;
+        result.check.bound = 1.0;
+        return result;
+    };
+    Report report;
+    report.limits.f32_gflops = 100.0;
+    report.limits.read_gb_per_s = 10.0;
+    report.growth = BlockGrowth{};
+    report.growth->block_us = 5.0;
+    const std::pair<const char*, const char*> plots[] = {{"Time against length", "length"},
+                                                         {"Time against length, 16-bit tensors", "16-bit"},
+                                                         {"Time against unmasked blocks", "blocks"},
+                                                         {"Time against head dimension", "head dim"},
+                                                         {"Decoding", "decode"}};
+    for (const auto& [heading, group] : plots)
+        for (const int32_t length : {1024, 4096})
+            report.cases.push_back(measured(group, std::string("mask of ") + group, length, ElementType::f16));
+    report.cases.push_back(measured("16-bit", "mask of 16-bit", 1024, ElementType::bf16));
+    for (CaseResult& result : report.cases) result.work.blocks_full = result.bench_case.shape.kv_len / 128;
+    PeerResult peer;
+    peer.name = "a peer";
+    peer.state = "measured";
+    peer.ratio.median = 2.5;
+    report.cases.back().peers = {peer};
+
+    const std::string page = to_html(report);
+    const auto has = [&](const char* heading, const std::string& part) {
+        const std::string section = test::page_section(page, heading);
+        const size_t svg = section.find("<svg");
+        return svg != std::string::npos && section.find(part, svg) != std::string::npos;
+    };
+    for (const auto& [heading, group] : plots) {
+        const std::string name = heading;  // clang captures no structured binding
+        CHECK_MESSAGE(has(heading, "<polyline"), name);
+        CHECK_MESSAGE(has(heading, std::string(">mask of ") + group + "<"), name);
+    }
+    CHECK(has("Time against length, 16-bit tensors", ">mask of 16-bit, bf16<"));
+    CHECK(has("Time against unmasked blocks", ">slope x blocks<"));
+    CHECK(has("Peers", ": a peer<"));
+    CHECK(has("Peers", ">2.50 times<"));
+    CHECK(has("Fraction of the limit that binds", "% of f32 arithmetic<"));
 }

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/command_line.h"
+#include "page_section.h"
 
 using namespace vkattn;
 using vkattn::test::Printed;
@@ -105,7 +106,9 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
 
     const std::string html = text_of(html_file);
     CHECK(markup_error(html) == "");
-    CHECK(has(html, "<svg"));
+    CHECK(has(test::page_section(html, "Time against length"), "<circle"));
+    CHECK(has(test::page_section(html, "Fraction of the limit that binds"), "<rect"));
+    CHECK(test::page_section(html, "Decoding").empty());  // no such case
     CHECK(has(html, "causal() &amp;&amp; document(doc)"));
     for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "<script", "url("})
         CHECK_MESSAGE(!has(html, outside), outside);
