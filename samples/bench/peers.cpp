@@ -1,5 +1,6 @@
 #include "peers.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -7,7 +8,8 @@
 
 #include "../cli/sampled_rows.h"
 #include "support/file.h"
-#include "vkattn/create_mask.h"
+#include "vkattn/classify.h"
+#include "vkattn/evaluate.h"
 
 namespace vkattn::bench {
 namespace {
@@ -42,6 +44,32 @@ std::span<const uint8_t> document_bytes(const Bindings& bindings) {
     if (found == bindings.tables.end()) return {};
     const std::vector<int32_t>& ids = found->second->i32;
     return {reinterpret_cast<const uint8_t*>(ids.data()), ids.size() * sizeof(int32_t)};
+}
+
+// A byte a pair, the same for all heads. Block lists settle most pairs: one by one, those of 16k x 16k would take half a minute.
+Result<std::vector<uint8_t>> dense_mask(const Described& described, Shape shape) {
+    constexpr uint64_t max_bytes = 256u << 20;
+    shape.q_heads = shape.kv_heads = shape.batch = 1;
+    const uint64_t bytes = static_cast<uint64_t>(shape.q_len) * static_cast<uint64_t>(shape.kv_len);
+    if (bytes > max_bytes)
+        return error(Code::limit_exceeded, "their dense mask would take " + std::to_string(bytes) + " bytes, at most " +
+                                               std::to_string(max_bytes) + " are written");
+    auto blocks = create_block_mask(described.mask, shape, described.bindings);
+    if (!blocks) return blocks.status();
+    auto evaluator = Evaluator::make(described.mask, shape, described.bindings);
+    if (!evaluator) return evaluator.status();
+    std::vector<uint8_t> keep(bytes);
+    for (int32_t q = 0; q < shape.q_len; q++) {
+        uint8_t* const row = keep.data() + static_cast<size_t>(q) * static_cast<size_t>(shape.kv_len);
+        const auto block_row = static_cast<size_t>(q / blocks->block_q);
+        for (uint32_t i = blocks->row_offsets[block_row]; i < blocks->row_offsets[block_row + 1]; i++) {
+            const BlockRun& run = blocks->runs[i];
+            const auto first = static_cast<int32_t>(run.first()) * blocks->block_kv;
+            const int32_t end = std::min(first + static_cast<int32_t>(run.n_blocks) * blocks->block_kv, shape.kv_len);
+            for (int32_t kv = first; kv < end; kv++) row[kv] = run.full() || evaluator->mask(0, 0, q, kv) ? 1 : 0;
+        }
+    }
+    return keep;
 }
 
 // "softcap(30)" and no other form.
@@ -103,9 +131,7 @@ Result<std::unique_ptr<PeerFiles>> PeerFiles::write(const BenchCase& c, const At
     std::string mask_kind = c.mask == "true" ? "full" : c.mask == "causal()" ? "causal" : "dense";
     std::vector<uint8_t> dense;
     if (mask_kind == "dense") {
-        Shape one = c.shape;  // peers take one mask for all heads
-        one.q_heads = one.kv_heads = one.batch = 1;
-        auto made = create_mask(attention.described().mask, one, attention.described().bindings);
+        auto made = dense_mask(attention.described(), c.shape);
         if (!made) return made.status();
         dense = std::move(*made);
     }

@@ -4,6 +4,8 @@
 #include <filesystem>
 
 #include "bench/measurement.h"
+#include "support/file.h"
+#include "vkattn/create_mask.h"
 
 using namespace vkattn;
 using namespace vkattn::bench;
@@ -68,6 +70,24 @@ TEST_CASE("work: pairs, operations, and only those keys that are read") {
     CHECK(work.bytes == (2 * q_rows + 2 * k_rows) * 16 * sizeof(float));
     CHECK(work.blocks_total == 8);
     CHECK(work.blocks_partial == 1);
+}
+
+TEST_CASE("peers get every pair of the mask") {
+    for (const char* mask : {"causal() && document(doc)", "sliding_window(200) || kv < 9", "natten(20, 15, 5, 3)"}) {
+        BenchCase c = causal_case();
+        c.mask = mask;
+        c.shape = {1, 4, 2, 300, 300};
+        auto attention = AttentionCase::describe(c);
+        REQUIRE(attention.ok());
+        auto files = PeerFiles::write(c, **attention);
+        REQUIRE(files.ok());
+        const Described& described = (*attention)->described();
+        const auto all = create_mask(described.mask, {1, 1, 1, 300, 300}, described.bindings);
+        const auto written = support::read_file((*files)->folder() / "mask.bin");
+        REQUIRE(all.ok());
+        REQUIRE(written.ok());
+        CHECK_MESSAGE(*written == *all, mask);
+    }
 }
 
 #ifndef _WIN32
