@@ -199,6 +199,7 @@ Result<RunTime> AttentionCase::run() const {
         time.device_clock = timing->device_clock;
     }
     time.wall_ms = ms_since(start);
+    time.record_us /= slices;
     return time;
 }
 

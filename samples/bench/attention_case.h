@@ -25,9 +25,9 @@ struct Work {
 };
 
 struct RunTime {
-    double ms = 0.0;       // the device's clock where it has one
-    double wall_ms = 0.0;  // host: record, submit, wait; what peers are compared by
-    double record_us = 0.0;
+    double ms = 0.0;         // the device's clock where it has one
+    double wall_ms = 0.0;    // host: record, submit, wait; what peers are compared by
+    double record_us = 0.0;  // one call of record: where slices have a submit each, their mean
     bool device_clock = true;
 };
 

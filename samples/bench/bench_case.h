@@ -22,7 +22,8 @@ struct KernelWishes {
 };
 
 struct BenchCase {
-    std::string group;  // looked at side by side: "length", "blocks", "head dim", "type", "mask", "decode", "single"
+    // Looked at side by side: "length", "16-bit", "blocks", "head dim", "type", "mask", "decode", "single".
+    std::string group;
     std::string label;  // the mask's short name, for a plot's legend
     std::string mask = "true";
     std::string score = "score";

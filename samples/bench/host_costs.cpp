@@ -19,7 +19,7 @@ double ms_since(Clock::time_point start) {
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-constexpr int block_mask_runs = 5;
+constexpr int block_mask_runs = 5, start_runs = 3;
 
 // "device engine plan first-run module", or "error ...": what a fresh process hands back.
 std::string first_result(const std::string& selector, const std::string& mask, const std::string& cache) {
@@ -52,36 +52,61 @@ std::string first_result(const std::string& selector, const std::string& mask, c
     return text;
 }
 
-StartResult start_of(const std::string& selector, const std::string& mask, const std::string& caches,
-                     const std::filesystem::path& folder) {
+struct Start {
+    double device_ms = 0.0, engine_ms = 0.0, plan_ms = 0.0, first_run_ms = 0.0;
+    std::string module;
+};
+
+Result<Start> start_once(const std::string& selector, const std::string& mask, const std::filesystem::path& folder) {
+    std::error_code ignored;
+    const std::filesystem::path drivers = folder / "driver", ours = folder / "vkattn";
+    std::filesystem::create_directories(drivers, ignored);
+    std::filesystem::create_directories(ours, ignored);
+    // Mesa's and NVIDIA's names for the folder of a driver's compiled shaders.
+    auto text = support::in_fresh_process(
+        {{"MESA_SHADER_CACHE_DIR", drivers.string()}, {"__GL_SHADER_DISK_CACHE_PATH", drivers.string()}},
+        [&] { return first_result(selector, mask, ours.string()); });
+    if (!text) return text.status();
+    Start start;
+    char module[64] = "";
+    if (std::sscanf(text->c_str(), "%lf %lf %lf %lf %63[^\n]", &start.device_ms, &start.engine_ms, &start.plan_ms,
+                    &start.first_run_ms, module) != 5)
+        return error(Code::device_error, text->starts_with("error ") ? text->substr(6) : "it said nothing");
+    start.module = module;
+    return start;
+}
+
+// One start in each of the folders.
+StartResult starts_in(const std::vector<std::filesystem::path>& folders, const std::string& selector,
+                      const std::string& mask, const std::string& caches) {
     StartResult result;
     result.mask = mask;
     result.caches = caches;
-    const std::string drivers = (folder / "driver").string(), ours = (folder / "vkattn").string();
-    // Mesa's and NVIDIA's names for the folder of a driver's compiled shaders.
-    auto text =
-        support::in_fresh_process({{"MESA_SHADER_CACHE_DIR", drivers}, {"__GL_SHADER_DISK_CACHE_PATH", drivers}},
-                                  [&] { return first_result(selector, mask, ours); });
-    if (!text) {
-        result.failed = text.status().message;
-        return result;
+    std::vector<double> device_ms, engine_ms, plan_ms, first_run_ms, after_device_ms;
+    for (const auto& folder : folders) {
+        auto start = start_once(selector, mask, folder);
+        if (!start) {
+            result.failed = start.status().message;
+            return result;
+        }
+        device_ms.push_back(start->device_ms);
+        engine_ms.push_back(start->engine_ms);
+        plan_ms.push_back(start->plan_ms);
+        first_run_ms.push_back(start->first_run_ms);
+        after_device_ms.push_back(start->engine_ms + start->plan_ms + start->first_run_ms);
+        result.module = start->module;
     }
-    char module[64] = "";
-    if (std::sscanf(text->c_str(), "%lf %lf %lf %lf %63[^\n]", &result.device_ms, &result.engine_ms, &result.plan_ms,
-                    &result.first_run_ms, module) != 5)
-        result.failed = text->starts_with("error ") ? text->substr(6) : "it said nothing";
-    result.module = module;
+    result.device = summarise(std::move(device_ms));
+    result.engine = summarise(std::move(engine_ms));
+    result.plan = summarise(std::move(plan_ms));
+    result.first_run = summarise(std::move(first_run_ms));
+    result.after_device = summarise(std::move(after_device_ms));
     return result;
 }
 
 }  // namespace
 
 Result<std::vector<BlockMaskResult>> measure_block_masks() {
-    struct Entry {
-        const char *label, *mask;
-    };
-    constexpr Entry entries[] = {
-        {"causal", "causal()"}, {"window 4096", "sliding_window(4095)"}, {"documents", "causal() && document(doc)"}};
     std::vector<BlockMaskResult> results;
     const auto measure = [&](const std::string& label, const std::string& mask, int32_t positions) -> Status {
         BenchCase c;
@@ -108,11 +133,22 @@ Result<std::vector<BlockMaskResult>> measure_block_masks() {
         results.push_back(std::move(result));
         return {};
     };
-    for (const int32_t positions : {1 << 15, 1 << 18, 1 << 20})
+    const struct {
+        int32_t positions;
+        const char* natten;  // on a canvas of as many pixels
+    } sizes[] = {{1 << 15, "natten(256, 128, 13, 13)"},
+                 {1 << 18, "natten(512, 512, 13, 13)"},
+                 {1 << 20, "natten(1024, 1024, 13, 13)"}};
+    for (const auto& [positions, natten] : sizes) {
+        const std::pair<const char*, std::string> entries[] = {
+            {"causal", "causal()"},
+            {"window 4096", "sliding_window(4095)"},
+            {"documents", "causal() && document(doc)"},
+            {"prefix LM", "prefix(" + std::to_string(positions / 4) + ")"},
+            {"NATTEN 13x13", natten}};
         for (const auto& [label, mask] : entries)
             if (Status status = measure(label, mask, positions); !status.ok()) return status;
-    if (Status status = measure("NATTEN 13x13", "natten(512, 512, 13, 13)", 1 << 18); !status.ok()) return status;
-    if (Status status = measure("NATTEN 13x13", "natten(1024, 1024, 13, 13)", 1 << 20); !status.ok()) return status;
+    }
     return results;
 }
 
@@ -124,10 +160,11 @@ std::vector<StartResult> measure_starts(const std::string& device) {
     if (cli::has_run_time_compiler()) masks.push_back("causal() && (q - kv) % 7 != 3");  // no hook was built for it
     std::vector<StartResult> results;
     for (size_t i = 0; i < masks.size(); i++) {
-        const auto folder = root / std::to_string(i);
-        std::filesystem::create_directories(folder / "driver", ignored);
-        std::filesystem::create_directories(folder / "vkattn", ignored);
-        for (const char* caches : {"cold", "warm"}) results.push_back(start_of(device, masks[i], caches, folder));
+        std::vector<std::filesystem::path> folders;
+        for (int run = 0; run < start_runs; run++)
+            folders.push_back(root / (std::to_string(i) + "-" + std::to_string(run)));
+        for (const char* caches : {"cold", "warm"})  // each warm start in the folder of a cold one
+            results.push_back(starts_in(folders, device, masks[i], caches));
     }
     std::filesystem::remove_all(root, ignored);
     return results;

@@ -17,6 +17,7 @@
 #include "measurement.h"
 #include "progress.h"
 #include "report.h"
+#include "support/child_process.h"
 #include "support/file.h"
 
 namespace vkattn::bench {
@@ -50,21 +51,25 @@ Budget budget_of(const Options& options) {
         budget.estimate_ms = 20000.0;
         budget.peer_timeout_ms = 300000.0;
     }
-    if (options.repeats > 0) budget.min_runs = budget.max_runs = static_cast<size_t>(options.repeats);
+    if (options.repeats > 0)
+        budget.min_runs = budget.min_rounds = budget.max_runs = static_cast<size_t>(options.repeats);
     if (options.max_ms > 0.0) budget.estimate_ms = options.max_ms;
     return budget;
 }
 
-// The flags' own case, or the suite's cases that --only leaves.
+// The suite's cases that --only leaves.
+Result<std::vector<BenchCase>> cases_of_suite(const Options& options) {
+    std::vector<BenchCase> cases = suite(options.suite);
+    std::erase_if(cases, [&](const BenchCase& c) { return name_of(c).find(options.only) == std::string::npos; });
+    if (cases.empty())
+        return error(Code::invalid_argument, "--only: no case of suite " + options.suite + " has '" + options.only +
+                                                 "' in its name; --list shows them");
+    return cases;
+}
+
+// The flags' own case, or the suite's.
 Result<std::vector<BenchCase>> choose_cases(const Options& options) {
-    if (!options.single()) {
-        std::vector<BenchCase> cases = suite(options.suite);
-        std::erase_if(cases, [&](const BenchCase& c) { return name_of(c).find(options.only) == std::string::npos; });
-        if (cases.empty())
-            return error(Code::invalid_argument, "--only: no case of suite " + options.suite + " has '" + options.only +
-                                                     "' in its name; --list shows them");
-        return cases;
-    }
+    if (!options.single()) return cases_of_suite(options);
     BenchCase c;
     c.group = "single";
     if (!options.mask.empty()) c.mask = options.mask;
@@ -116,13 +121,14 @@ void print_case(const CaseResult& result, const DeviceLimits& limits) {
                     result.check.bound);
     } else {
         const Efficiency e = efficiency_of(result, limits);
-        std::printf("%-46s %10.3f %10.3f %9.3f %9.1f %8.2f  %.1f %% of %s\n", name.c_str(), result.device.median,
-                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, 100.0 * e.fraction, e.binds.c_str());
+        std::printf("%-46s %10.3f %10.3f %9.3f %9.1f %8.2f  %s\n", name.c_str(), result.device.median,
+                    result.device.min, result.device.spread, e.gflops, e.gb_per_s, text_of(e).c_str());
     }
     for (const PeerResult& peer : result.peers) {
         if (peer.state == "measured")
-            std::printf("    %-42s %10.3f %10.3f %9.3f  %.2f times ours\n", peer.name.c_str(), peer.timings.median,
-                        peer.timings.min, peer.timings.spread, ratio_of(result, peer));
+            std::printf("    %-42s %10.3f %10.3f %9.3f  %.2f times ours (spread %.2f)\n", peer.name.c_str(),
+                        peer.timings.median, peer.timings.min, peer.timings.spread, peer.ratio.median,
+                        peer.ratio.spread);
         else if (peer.state != "absent")
             std::printf("    %-42s %s: %s\n", peer.name.c_str(), peer.state.c_str(), peer.why.c_str());
     }
@@ -142,13 +148,14 @@ void print_host_costs(const Report& report) {
         std::printf("%-32s %10d %10.2f %10llu\n", r.mask.c_str(), r.positions, r.timings.median,
                     static_cast<unsigned long long>(r.bytes / 1024));
     if (!report.starts.empty())
-        std::printf("\n%-32s %6s %9s %9s %9s %9s %12s  %s\n", "start from nothing", "caches", "device ms", "engine ms",
-                    "plan ms", "run ms", "after device", "module");
+        std::printf("\n%-32s %6s %9s %9s %9s %9s %12s %9s  %s\n", "start from nothing (medians)", "caches", "device ms",
+                    "engine ms", "plan ms", "run ms", "after device", "least", "module");
     for (const StartResult& s : report.starts) {
         if (!s.failed.empty()) std::printf("%-32s %6s %s\n", s.mask.c_str(), s.caches.c_str(), s.failed.c_str());
         else
-            std::printf("%-32s %6s %9.1f %9.1f %9.1f %9.1f %12.1f  %s\n", s.mask.c_str(), s.caches.c_str(), s.device_ms,
-                        s.engine_ms, s.plan_ms, s.first_run_ms, s.after_device_ms(), s.module.c_str());
+            std::printf("%-32s %6s %9.1f %9.1f %9.1f %9.1f %12.1f %9.1f  %s\n", s.mask.c_str(), s.caches.c_str(),
+                        s.device.median, s.engine.median, s.plan.median, s.first_run.median, s.after_device.median,
+                        s.after_device.min, s.module.c_str());
     }
 }
 
@@ -176,6 +183,19 @@ Status check_folders(const Options& options) {
             return error(Code::io_error, std::string(flag) + ": there is no folder " + folder.string());
     }
     return {};
+}
+
+// Before starts from nothing are measured, which takes seconds: --device names one that is there. Asked in a process of its own,
+// since those starts are forked from this one before a driver has threads here.
+Status check_device(const std::string& selector) {
+    auto answer = support::in_fresh_process({}, [&]() -> std::string {
+        auto instance = support::Instance::create();
+        if (!instance) return "";  // what else there is to say is said when the device is opened
+        auto index = choose_device((*instance)->devices(), selector);
+        return !index && index.status().code == Code::invalid_argument ? index.status().message : "";
+    });
+    if (!answer || answer->empty()) return {};
+    return error(Code::invalid_argument, "--device: " + *answer);
 }
 
 // What a run holds while it measures.
@@ -222,6 +242,7 @@ int run(const Options& options) {
     report.suite = whole ? options.suite : "none";
     Progress progress(cases->size() + 2 + (whole ? 3 : 0));
     if (whole) {
+        if (Status status = check_device(options.device); !status.ok()) return fail(status);
         progress.begin("start from nothing, cold and warm");
         report.starts = measure_starts(options.device);
     }
@@ -286,7 +307,9 @@ int run(const Options& options) {
 }
 
 int list_cases(const Options& options) {
-    for (const BenchCase& c : suite(options.suite)) std::printf("%-10s %s\n", c.group.c_str(), name_of(c).c_str());
+    auto cases = cases_of_suite(options);
+    if (!cases) return fail(cases.status());
+    for (const BenchCase& c : *cases) std::printf("%-10s %s\n", c.group.c_str(), name_of(c).c_str());
     return exit_ok;
 }
 
@@ -304,7 +327,7 @@ int run_program(int argc, char** argv) {
             ->check(cli::one_of({"quick", "full"}))
             ->type_name("quick|full");
     auto* only = app.add_option("--only", o.only, "Only the suite's cases whose name contains TEXT")->type_name("TEXT");
-    auto* list_flag = app.add_flag("--list", list, "Print the suite's cases and stop");
+    auto* list_flag = app.add_flag("--list", list, "Print the cases that --suite and --only choose, and stop");
     auto* mask =
         app.add_option("--mask", o.mask, "One case instead of a suite: which pairs attend [true]")->type_name("TEXT");
     auto* score = app.add_option("--score", o.score, "One case: how a score changes [score]")->type_name("TEXT");
@@ -320,7 +343,8 @@ int run_program(int argc, char** argv) {
         ->type_name("auto|none");
     app.add_option("--python", o.python, "The Python that may have torch [install_peers.sh's, else python3]")
         ->type_name("PROGRAM");
-    app.add_option("--repeat", o.repeats, "Timed runs of each case [as many as fit the suite's budget, at least 3]")
+    app.add_option("--repeat", o.repeats,
+                   "Timed runs of each case [as many as fit the suite's budget, at least 3, beside peers 5]")
         ->check(cli::whole_number(1, 100000))
         ->type_name("N");
     app.add_option("--max-ms", o.max_ms, "Skip cases whose single run is estimated to take longer [2000; full: 20000]")
@@ -340,8 +364,9 @@ int run_program(int argc, char** argv) {
         "  vkattn-bench --mask 'causal() && document(doc)' --shape 1x32x8x4096x4096x128 --type f16 --json one.json\n"
         "\nms are medians by the device's clock; spread is the distance between the quartiles. GFLOP/s count 2 (D + "
         "Dv) for each\n"
-        "pair that attends, GB/s q, k, v and o once each. 'of the limit': time at the limit that binds over the "
-        "median.\n"
+        "pair that attends; GB/s q and o once, and once those rows of k and v that lie in a block which some query "
+        "reads.\n"
+        "'of the limit': time at the limit that binds over the median.\n"
         "Exit codes: 0 done; 1 a wrong result, or something failed; 2 bad usage or bad input text.");
     app.set_version_flag("--version", std::string("vkattn-bench ") + VKATTN_BENCH_VERSION);
     try {

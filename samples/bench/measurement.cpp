@@ -7,17 +7,24 @@
 namespace vkattn::bench {
 namespace {
 
-// Why no peer can take the case at all; each of them reports it.
-std::vector<PeerResult> all_unsupported(std::span<const Peer> peers, const std::string& why) {
-    std::vector<PeerResult> results;
-    for (const Peer& peer : peers) {
-        const bool present = peer.state == PeerState::present;
-        results.push_back({.name = peer.name,
-                           .state = present ? "unsupported" : "absent",
-                           .why = present ? why : peer.what,
-                           .timings = {}});
-    }
-    return results;
+PeerResult not_measured(const Peer& peer, std::string state, std::string why) {
+    PeerResult result;
+    result.name = peer.name;
+    result.state = std::move(state);
+    result.why = std::move(why);
+    return result;
+}
+
+// Peers step over all pairs or read them from a dense mask, and the slowest that was seen on a CPU computes 4 GFLOP/s. Empty: the
+// case is not too long for it.
+std::string too_long_for(const Peer& peer, const BenchCase& c, double max_ms) {
+    constexpr double slowest_gflops = 4.0;
+    const Shape& s = c.shape;
+    const double pairs = double{1} * s.batch * s.q_heads * s.q_len * s.kv_len;
+    const double most_ms = 4.0 * c.head_dim * pairs / slowest_gflops * 1e-6;
+    if (!peer.on_cpu || most_ms <= max_ms) return "";
+    return "on a CPU, and without leaving out masked pairs, one run may take " + cli::fixed(most_ms, 0) +
+           " ms, --max-ms is " + cli::fixed(max_ms, 0);
 }
 
 }  // namespace
@@ -51,20 +58,29 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
 
     std::unique_ptr<PeerFiles> files;
     std::vector<RunningPeer> running;
-    if (bench_case.peers && !peers.empty()) {
-        auto written = PeerFiles::write(bench_case, **attention);
-        if (written) {
-            files = std::move(*written);
-            running.reserve(peers.size());
-            for (const Peer& peer : peers) running.emplace_back(peer, *files, budget.peer_timeout_ms);
-        } else {
-            result.peers = all_unsupported(peers, written.status().message);
+    if (bench_case.peers) {
+        std::vector<Peer> able;
+        for (const Peer& peer : peers) {
+            const std::string too_long = too_long_for(peer, bench_case, budget.estimate_ms);
+            if (peer.state == PeerState::absent) result.peers.push_back(not_measured(peer, "absent", peer.what));
+            else if (!too_long.empty()) result.peers.push_back(not_measured(peer, "skipped", too_long));
+            else able.push_back(peer);
+        }
+        if (!able.empty()) {
+            auto written = PeerFiles::write(bench_case, **attention);
+            if (written) files = std::move(*written);
+            running.reserve(able.size());
+            for (const Peer& peer : able) {
+                if (written) running.emplace_back(peer, *files, budget.peer_timeout_ms);
+                else result.peers.push_back(not_measured(peer, "unsupported", written.status().message));
+            }
         }
     }
     // A B A B: what else happens on the machine meets all of them.
     std::vector<double> device_ms, wall_ms, record_us;
     double spent_ms = 0.0;
-    for (size_t i = 0; i < budget.max_runs && (i < budget.min_runs || spent_ms < budget.run_ms); i++) {
+    const size_t min_runs = running.empty() ? budget.min_runs : budget.min_rounds;
+    for (size_t i = 0; i < budget.max_runs && (i < min_runs || spent_ms < budget.run_ms); i++) {
         auto time = (*attention)->run();
         if (!time) return time.status();
         device_ms.push_back(time->ms);
@@ -73,10 +89,13 @@ Result<CaseResult> measure_case(const support::Device& device, Engine& engine, c
         spent_ms += time->wall_ms;
         for (RunningPeer& peer : running) spent_ms += peer.run();
     }
+    for (RunningPeer& peer : running) {
+        result.peers.push_back(peer.finish(**attention));
+        result.peers.back().ratio = ratio_of(wall_ms, peer.times_ms());
+    }
     result.device = summarise(std::move(device_ms));
     result.wall = summarise(std::move(wall_ms));
     result.record_us = summarise(std::move(record_us)).median;
-    for (RunningPeer& peer : running) result.peers.push_back(peer.finish(**attention));
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }

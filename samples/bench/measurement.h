@@ -7,6 +7,7 @@ namespace vkattn::bench {
 
 struct Budget {
     size_t min_runs = 3, max_runs = 15;
+    size_t min_rounds = 5;             // beside peers: a ratio needs some for its median
     double run_ms = 400.0;             // no further round once ours and the peers' took that together
     double estimate_ms = 2000.0;       // a case that one run of takes longer, by the plan's estimate, is skipped
     double peer_timeout_ms = 20000.0;  // for one answer

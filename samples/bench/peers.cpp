@@ -1,5 +1,6 @@
 #include "peers.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -7,7 +8,8 @@
 
 #include "../cli/sampled_rows.h"
 #include "support/file.h"
-#include "vkattn/create_mask.h"
+#include "vkattn/classify.h"
+#include "vkattn/evaluate.h"
 
 namespace vkattn::bench {
 namespace {
@@ -44,6 +46,32 @@ std::span<const uint8_t> document_bytes(const Bindings& bindings) {
     return {reinterpret_cast<const uint8_t*>(ids.data()), ids.size() * sizeof(int32_t)};
 }
 
+// A byte a pair, the same for all heads. Block lists settle most pairs: one by one, those of 16k x 16k would take half a minute.
+Result<std::vector<uint8_t>> dense_mask(const Described& described, Shape shape) {
+    constexpr uint64_t max_bytes = 256u << 20;
+    shape.q_heads = shape.kv_heads = shape.batch = 1;
+    const uint64_t bytes = static_cast<uint64_t>(shape.q_len) * static_cast<uint64_t>(shape.kv_len);
+    if (bytes > max_bytes)
+        return error(Code::limit_exceeded, "their dense mask would take " + std::to_string(bytes) + " bytes, at most " +
+                                               std::to_string(max_bytes) + " are written");
+    auto blocks = create_block_mask(described.mask, shape, described.bindings);
+    if (!blocks) return blocks.status();
+    auto evaluator = Evaluator::make(described.mask, shape, described.bindings);
+    if (!evaluator) return evaluator.status();
+    std::vector<uint8_t> keep(bytes);
+    for (int32_t q = 0; q < shape.q_len; q++) {
+        uint8_t* const row = keep.data() + static_cast<size_t>(q) * static_cast<size_t>(shape.kv_len);
+        const auto block_row = static_cast<size_t>(q / blocks->block_q);
+        for (uint32_t i = blocks->row_offsets[block_row]; i < blocks->row_offsets[block_row + 1]; i++) {
+            const BlockRun& run = blocks->runs[i];
+            const auto first = static_cast<int32_t>(run.first()) * blocks->block_kv;
+            const int32_t end = std::min(first + static_cast<int32_t>(run.n_blocks) * blocks->block_kv, shape.kv_len);
+            for (int32_t kv = first; kv < end; kv++) row[kv] = run.full() || evaluator->mask(0, 0, q, kv) ? 1 : 0;
+        }
+    }
+    return keep;
+}
+
 // "softcap(30)" and no other form.
 bool softcap_of(const std::string& score, float& cap) {
     char close = '\0';
@@ -55,11 +83,13 @@ bool softcap_of(const std::string& score, float& cap) {
 
 std::vector<Peer> find_peers(const support::Device& device, uint32_t device_index, const std::string& python) {
     std::vector<Peer> peers;
+    const bool software = device.info().type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     const std::string program = VKATTN_BENCH_GGML_PEER;
     for (const char* backend : {"Vulkan", "CPU"}) {
         Peer peer;
         peer.name = std::string("ggml ") + backend;
         peer.backend = backend;
+        peer.on_cpu = software || peer.backend == "CPU";
         if (program.empty()) {
             peer.what =
                 "this program was built without ggml's headers and library (install_peers.sh, or VKATTN_GGML_ROOT)";
@@ -87,6 +117,7 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
         Peer torch;
         torch.name = name;
         torch.backend = backend;
+        torch.on_cpu = torch.backend == "cpu";
         torch.command = {python.empty() ? default_python : python, VKATTN_BENCH_TORCH_PEER};
         if (nvidia || torch.backend == "cpu") probe(torch);
         else torch.what = "the device that is measured is not NVIDIA's";
@@ -100,9 +131,7 @@ Result<std::unique_ptr<PeerFiles>> PeerFiles::write(const BenchCase& c, const At
     std::string mask_kind = c.mask == "true" ? "full" : c.mask == "causal()" ? "causal" : "dense";
     std::vector<uint8_t> dense;
     if (mask_kind == "dense") {
-        Shape one = c.shape;  // peers take one mask for all heads
-        one.q_heads = one.kv_heads = one.batch = 1;
-        auto made = create_mask(attention.described().mask, one, attention.described().bindings);
+        auto made = dense_mask(attention.described(), c.shape);
         if (!made) return made.status();
         dense = std::move(*made);
     }
@@ -152,7 +181,6 @@ RunningPeer::RunningPeer(const Peer& peer, const PeerFiles& files, double timeou
 }
 
 void RunningPeer::start(const Peer& peer, const PeerFiles& files) {
-    if (peer.state == PeerState::absent) return give_up("absent", peer.what);
     std::vector<std::string> argv = peer.command;
     argv.push_back(peer.backend);
     argv.insert(argv.end(), files.arguments().begin(), files.arguments().end());

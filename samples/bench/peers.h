@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct Peer {
     std::string backend;  // as its program calls it
     std::vector<std::string> command;
     std::vector<std::pair<std::string, std::string>> environment;
+    bool on_cpu = false;  // it computes there, by a software device or without
     PeerState state = PeerState::absent;
     std::string what;  // version and device; why it is absent
 };
@@ -36,9 +38,10 @@ std::vector<Peer> find_peers(const support::Device& device, uint32_t device_inde
 // One peer at one case.
 struct PeerResult {
     std::string name;
-    std::string state;  // "measured", "absent", "unsupported", "failed", "wrong"
+    std::string state;  // "measured", "absent", "skipped", "unsupported", "failed", "wrong"
     std::string why;    // where it is not measured
     Timings timings;    // by the peer's own clock, around one call and its wait
+    Ratio ratio;        // its time over ours, both by the host's clock
     double worst_row_error = 0.0;
 };
 
@@ -65,11 +68,12 @@ class PeerFiles {
 // Stopped between its turns: OpenMP's and BLAS's threads spin for a while after their work, and ours would have half of the cores.
 class RunningPeer {
   public:
-    // Starts the program and waits for its first line; a peer that cannot take the case is a result already.
+    // Starts the program, which is present, and waits for its first line; a peer that cannot take the case is a result already.
     RunningPeer(const Peer& peer, const PeerFiles& files, double timeout_ms);
     const std::string& name() const { return result_.name; }
     bool running() const { return child_ != nullptr; }
     double run();  // milliseconds that it took; 0 when it is not running (any more)
+    std::span<const double> times_ms() const { return times_ms_; }  // of its runs
     // Fetches its output, holds it against the reference and sums up.
     PeerResult finish(const AttentionCase& attention);
 

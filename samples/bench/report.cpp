@@ -16,6 +16,8 @@ using Json = nlohmann::ordered_json;
 // JSON has no infinity: an unbounded error is the largest double.
 double finite(double value) { return std::isfinite(value) ? value : std::numeric_limits<double>::max(); }
 
+Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
 Json json_of(const Timings& t) {
     return {{"runs", t.runs}, {"ms_median", t.median}, {"ms_min", t.min}, {"ms_spread", t.spread}};
 }
@@ -51,7 +53,10 @@ Json json_of(const CaseResult& result, const DeviceLimits& limits) {
         {"gflops", e.gflops},
         {"gb_per_s", e.gb_per_s},
         {"binds", e.binds},
-        {"fraction_of_limit", e.fraction},
+        {"fraction_of_limit", json_of(e.fraction)},
+        {"arithmetic", e.arithmetic},
+        {"fraction_of_arithmetic", json_of(e.of_arithmetic)},
+        {"fraction_of_reading", json_of(e.of_reading)},
         {"path", result.plan.path},
         {"skeleton", result.plan.skeleton},
         {"schedule", result.plan.schedule},
@@ -78,11 +83,16 @@ Json json_of(const CaseResult& result, const DeviceLimits& limits) {
             one.update(json_of(peer.timings));
             one["worst_row_error"] = finite(peer.worst_row_error);
         }
-        if (peer.state == "measured") one["ratio"] = ratio_of(result, peer);
+        if (peer.state == "measured")
+            one.update({{"ratio", peer.ratio.median},
+                        {"ratio_spread", peer.ratio.spread},
+                        {"ratio_of_least", peer.ratio.of_least}});
         json["peers"].push_back(std::move(one));
     }
     return json;
 }
+
+std::string csv_of(const std::optional<double>& value) { return value ? cli::fixed(*value, 4) : ""; }
 
 std::string csv_field(const std::string& text) {
     if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
@@ -98,24 +108,34 @@ Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits) {
     if (result.device.median <= 0.0) return e;
     e.gflops = result.work.flops / result.device.median * 1e-6;
     e.gb_per_s = result.work.bytes / result.device.median * 1e-6;
-    // Scalar kernels multiply in f32, whatever the tensors are.
-    double arithmetic = limits.f32_gflops;
-    std::string unit = "f32 arithmetic";
-    for (const MatrixLimit& limit : limits.matrix)
-        if (result.plan.path != "scalar" && limit.shape.type == result.bench_case.type) {
-            arithmetic = limit.gflops;
-            unit = std::string(to_string(limit.shape.type)) + " matrices";
-        }
-    const double compute = arithmetic > 0.0 ? e.gflops / arithmetic : 0.0;
-    const double memory = limits.read_gb_per_s > 0.0 ? e.gb_per_s / limits.read_gb_per_s : 0.0;
-    e.binds = compute >= memory ? unit : "reading";
-    e.fraction = std::max(compute, memory);
+    const auto fraction_of = [](double rate, double limit) {
+        return limit > 0.0 ? std::optional(rate / limit) : std::nullopt;
+    };
+    double arithmetic = 0.0;
+    if (result.plan.path == "scalar") {  // multiplies in f32, whatever the tensors are
+        e.arithmetic = "f32 arithmetic";
+        arithmetic = limits.f32_gflops;
+    } else {
+        e.arithmetic = std::string(to_string(result.bench_case.type)) + " matrices";
+        for (const MatrixLimit& limit : limits.matrix)
+            if (limit.shape.type == result.bench_case.type) arithmetic = limit.gflops;
+    }
+    e.of_arithmetic = fraction_of(e.gflops, arithmetic);
+    e.of_reading = fraction_of(e.gb_per_s, limits.read_gb_per_s);
+    if (!e.of_arithmetic || !e.of_reading) return e;
+    e.binds = *e.of_arithmetic >= *e.of_reading ? e.arithmetic : "reading";
+    e.fraction = std::max(*e.of_arithmetic, *e.of_reading);
     return e;
 }
 
-double ratio_of(const CaseResult& result, const PeerResult& peer) {
-    if (peer.state != "measured" || result.wall.median <= 0.0) return 0.0;
-    return peer.timings.median / result.wall.median;
+std::string text_of(const Efficiency& e) {
+    const auto of = [](double fraction, const std::string& limit) {
+        return cli::fixed(100.0 * fraction, 1) + " % of " + limit;
+    };
+    if (e.fraction) return of(*e.fraction, e.binds);
+    std::string text = e.of_arithmetic ? of(*e.of_arithmetic, e.arithmetic) : e.arithmetic + " not measured";
+    text += ", " + (e.of_reading ? of(*e.of_reading, "reading") : std::string("reading not measured"));
+    return text;
 }
 
 std::string text_of(const MatrixLimit& limit) {
@@ -178,11 +198,17 @@ std::string to_json(const Report& report) {
         Json one = {{"mask", start.mask}, {"caches", start.caches}};
         if (!start.failed.empty()) one["failed"] = start.failed;
         else
-            one.update({{"device_ms", start.device_ms},
-                        {"engine_ms", start.engine_ms},
-                        {"plan_ms", start.plan_ms},
-                        {"first_run_ms", start.first_run_ms},
-                        {"after_device_ms", start.after_device_ms()},
+            one.update({{"runs", start.after_device.runs},
+                        {"device_ms", start.device.median},
+                        {"device_ms_min", start.device.min},
+                        {"engine_ms", start.engine.median},
+                        {"engine_ms_min", start.engine.min},
+                        {"plan_ms", start.plan.median},
+                        {"plan_ms_min", start.plan.min},
+                        {"first_run_ms", start.first_run.median},
+                        {"first_run_ms_min", start.first_run.min},
+                        {"after_device_ms", start.after_device.median},
+                        {"after_device_ms_min", start.after_device.min},
                         {"module", start.module}});
         json["starts"].push_back(std::move(one));
     }
@@ -192,10 +218,11 @@ std::string to_json(const Report& report) {
 std::string to_csv(const Report& report) {
     std::string text =
         "name,group,mask,score,batch,q_heads,kv_heads,q_len,kv_len,head_dim,type,skipped,runs,ms_median,ms_min,"
-        "ms_spread,gflops,gb_per_s,binds,fraction_of_limit,plan_ms,first_run_ms,bind_us,record_us,worst_row_error,"
-        "row_error_bound";
+        "ms_spread,gflops,gb_per_s,binds,fraction_of_limit,arithmetic,fraction_of_arithmetic,fraction_of_reading,"
+        "plan_ms,plan_again_ms,first_run_ms,bind_us,record_us,worst_row_error,row_error_bound";
     for (const Peer& peer : report.peers)
-        text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio");
+        text += "," + csv_field(peer.name + " ms") + "," + csv_field(peer.name + " ratio") + "," +
+                csv_field(peer.name + " ratio spread");
     text += "\n";
     for (const CaseResult& result : report.cases) {
         const BenchCase& c = result.bench_case;
@@ -211,18 +238,21 @@ std::string to_csv(const Report& report) {
             for (const double ms : {result.device.median, result.device.min, result.device.spread})
                 fields.push_back(cli::fixed(ms, 4));
             fields.insert(fields.end(),
-                          {cli::fixed(e.gflops, 2), cli::fixed(e.gb_per_s, 2), e.binds, cli::fixed(e.fraction, 4)});
-            for (const double x : {result.plan_ms, result.first_run_ms, result.bind_us, result.record_us})
+                          {cli::fixed(e.gflops, 2), cli::fixed(e.gb_per_s, 2), e.binds, csv_of(e.fraction),
+                           e.arithmetic, csv_of(e.of_arithmetic), csv_of(e.of_reading)});
+            for (const double x :
+                 {result.plan_ms, result.plan_again_ms, result.first_run_ms, result.bind_us, result.record_us})
                 fields.push_back(cli::fixed(x, 3));
             fields.push_back(cli::scientific(result.check.worst));
             fields.push_back(cli::scientific(result.check.bound));
-        } else fields.resize(fields.size() + 14);
+        } else fields.resize(fields.size() + 18);
         for (const Peer& peer : report.peers) {
             const auto found = std::find_if(result.peers.begin(), result.peers.end(),
                                             [&](const PeerResult& p) { return p.name == peer.name; });
             const bool measured = found != result.peers.end() && found->state == "measured";
             fields.push_back(measured ? cli::fixed(found->timings.median, 4) : "");
-            fields.push_back(measured ? cli::fixed(ratio_of(result, *found), 3) : "");
+            fields.push_back(measured ? cli::fixed(found->ratio.median, 3) : "");
+            fields.push_back(measured ? cli::fixed(found->ratio.spread, 3) : "");
         }
         for (size_t i = 0; i < fields.size(); i++) text += (i == 0 ? "" : ",") + csv_field(fields[i]);
         text += "\n";

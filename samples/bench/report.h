@@ -20,21 +20,25 @@ struct CaseResult {
     PlanReport plan;
     Timings device, wall;  // by the device's clock, and by the host's around record, submit and wait
     bool device_clock = true;
-    double plan_ms = 0.0, plan_again_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0, record_us = 0.0;
-    double seconds = 0.0;  // that all of the case took, its description, check and peers included
+    double plan_ms = 0.0, first_run_ms = 0.0, bind_us = 0.0;
+    double plan_again_ms = 0.0;  // the same problem once more: a warm plan
+    double record_us = 0.0;      // one call of record
+    double seconds = 0.0;        // that all of the case took, its description, check and peers included
     RowErrors check;
     std::vector<PeerResult> peers;
 };
 
-// How near a case comes to the device's own limits.
+// How near a case comes to the device's own limits: time at a limit over the median.
 struct Efficiency {
     double gflops = 0.0, gb_per_s = 0.0;
-    std::string binds;      // "f32 arithmetic", "f16 matrices" or "reading": whichever would take longer at its limit
-    double fraction = 0.0;  // time at that limit over the median
+    std::string arithmetic;  // the unit that the kernel multiplies by: "f32 arithmetic", "f16 matrices"
+    // None: that limit was not measured, as for matrices whose sizes a driver wants as literals.
+    std::optional<double> of_arithmetic, of_reading;
+    // What would take longer at its limit, `arithmetic` or "reading", and its fraction. Nothing binds where a limit is missing.
+    std::string binds = "not measured";
+    std::optional<double> fraction;
 };
 Efficiency efficiency_of(const CaseResult& result, const DeviceLimits& limits);
-// The peer's median over ours, both by the host's clock: 2 is half of the peer's time. 0: not measured.
-double ratio_of(const CaseResult& result, const PeerResult& peer);
 
 struct BlockMaskResult {
     std::string label, mask;
@@ -44,14 +48,14 @@ struct BlockMaskResult {
     double sparsity = 0.0;
 };
 
-// From nothing to the first result, in a process of its own.
+// From nothing to the first result, each time in a process of its own.
 struct StartResult {
-    std::string mask, caches;  // "cold": no compiled shader anywhere; "warm": the folders that the cold start left
+    std::string mask, caches;  // "cold": no compiled shader anywhere; "warm": the folders that a cold start left
     std::string failed;        // why there are no figures
-    double device_ms = 0.0;    // instance, device, queue
-    double engine_ms = 0.0, plan_ms = 0.0, first_run_ms = 0.0;
-    std::string module;  // where the shader came from
-    double after_device_ms() const { return engine_ms + plan_ms + first_run_ms; }
+    Timings device;            // instance, device, queue
+    Timings engine, plan, first_run;
+    Timings after_device;  // the last three together
+    std::string module;    // where the shader came from
 };
 
 // Time over the blocks that are not masked (block_growth.h).
@@ -76,8 +80,9 @@ struct Report {
     double seconds = 0.0;
 };
 
-std::string text_of(const MatrixLimit& limit);   // "matrices f16 16x16x16"
-std::string text_of(const BlockGrowth& growth);  // one sentence with the slope and the fixed cost
+std::string text_of(const Efficiency& efficiency);  // "61.2 % of f16 matrices"
+std::string text_of(const MatrixLimit& limit);      // "matrices f16 16x16x16"
+std::string text_of(const BlockGrowth& growth);     // one sentence with the slope and the fixed cost
 
 std::string to_json(const Report& report);
 std::string to_csv(const Report& report);   // a line a case

@@ -20,14 +20,17 @@ std::string section(const std::string& title, const std::string& words, const st
     return "<h2>" + html_escaped(title) + "</h2>\n<p>" + html_escaped(words) + "</p>\n" + content;
 }
 
-std::string percent(double fraction) { return cli::fixed(100.0 * fraction, 1) + " %"; }
+std::string percent(const std::optional<double>& fraction) {
+    return fraction ? cli::fixed(100.0 * *fraction, 1) + " %" : "not measured";
+}
 
-// A label's cases of the group by `x`.
+// A label's cases of the group by `x`; bf16 beside f16 is a series of its own.
 std::vector<Series> series_of(const Report& report, const char* group, double (*x)(const CaseResult&)) {
     std::vector<Series> series;
     for (const CaseResult& result : report.cases) {
         if (!result.skipped.empty() || !result.check.ok() || result.bench_case.group != group) continue;
-        const std::string& label = result.bench_case.label;
+        const std::string label =
+            result.bench_case.label + (result.bench_case.type == ElementType::bf16 ? ", bf16" : "");
         auto found = std::find_if(series.begin(), series.end(), [&](const Series& s) { return s.label == label; });
         if (found == series.end()) found = series.insert(series.end(), {label, {}});
         found->points.emplace_back(x(result), result.device.median);
@@ -60,8 +63,8 @@ std::string peer_bars(const Report& report) {
     for (const CaseResult& result : report.cases)
         for (const PeerResult& peer : result.peers)
             if (peer.state == "measured")
-                bars.push_back({name_of(result.bench_case) + ": " + peer.name, ratio_of(result, peer),
-                                cli::fixed(ratio_of(result, peer), 2) + " times"});
+                bars.push_back({name_of(result.bench_case) + ": " + peer.name, peer.ratio.median,
+                                cli::fixed(peer.ratio.median, 2) + " times"});
     return bar_plot(bars, 1.0);
 }
 
@@ -70,7 +73,7 @@ std::string limit_bars(const Report& report) {
     for (const CaseResult& result : report.cases) {
         if (!result.skipped.empty() || !result.check.ok()) continue;
         const Efficiency e = efficiency_of(result, report.limits);
-        bars.push_back({name_of(result.bench_case), e.fraction, percent(e.fraction) + " of " + e.binds});
+        if (e.fraction) bars.push_back({name_of(result.bench_case), *e.fraction, text_of(e)});
     }
     return bar_plot(bars, 1.0);
 }
@@ -81,7 +84,7 @@ std::string case_table(const Report& report) {
         Row row = {name_of(result.bench_case), result.bench_case.mask, result.bench_case.score};
         if (!result.skipped.empty()) {
             row.push_back("skipped: " + result.skipped);
-            row.resize(16);
+            row.resize(19);
             rows.push_back(std::move(row));
             continue;
         }
@@ -91,9 +94,12 @@ std::string case_table(const Report& report) {
         row.push_back(std::to_string(result.device.runs));
         row.push_back(cli::fixed(e.gflops, 1));
         row.push_back(cli::fixed(e.gb_per_s, 2));
-        row.push_back(percent(e.fraction) + " of " + e.binds);
+        row.push_back(text_of(e));
+        row.push_back(percent(e.of_arithmetic));
+        row.push_back(percent(e.of_reading));
         row.push_back(result.plan.path + ", " + result.plan.skeleton + ", " + result.plan.schedule);
         row.push_back(cli::fixed(result.plan_ms, 1));
+        row.push_back(cli::fixed(result.plan_again_ms, 3));
         row.push_back(cli::fixed(result.first_run_ms, 1));
         row.push_back(cli::fixed(result.bind_us, 1));
         row.push_back(cli::fixed(result.record_us, 1));
@@ -103,7 +109,8 @@ std::string case_table(const Report& report) {
     }
     if (rows.empty()) return "";
     return html_table({"case", "mask", "score", "ms median", "ms min", "ms spread", "runs", "GFLOP/s", "GB/s",
-                       "of the limit", "kernel", "plan ms", "first run ms", "bind us", "record us", "worst row error"},
+                       "of the limit", "of arithmetic", "of reading", "kernel", "plan ms", "plan again ms",
+                       "first run ms", "bind us", "record us", "worst row error"},
                       rows);
 }
 
@@ -112,15 +119,16 @@ std::string peer_table(const Report& report) {
     for (const CaseResult& result : report.cases)
         for (const PeerResult& peer : result.peers) {
             const bool measured = peer.state == "measured";
-            rows.push_back({name_of(result.bench_case), peer.name,
-                            measured ? cli::fixed(peer.timings.median, 3) : peer.state,
-                            measured ? cli::fixed(peer.timings.min, 3) : peer.why,
-                            measured ? cli::fixed(peer.timings.spread, 3) : "",
-                            measured ? cli::fixed(ratio_of(result, peer), 2) : "",
-                            measured ? cli::scientific(peer.worst_row_error) : ""});
+            rows.push_back(
+                {name_of(result.bench_case), peer.name, measured ? cli::fixed(peer.timings.median, 3) : peer.state,
+                 measured ? cli::fixed(peer.timings.min, 3) : peer.why,
+                 measured ? cli::fixed(peer.timings.spread, 3) : "", measured ? cli::fixed(peer.ratio.median, 2) : "",
+                 measured ? cli::fixed(peer.ratio.spread, 2) : "", measured ? cli::fixed(peer.ratio.of_least, 2) : "",
+                 measured ? cli::scientific(peer.worst_row_error) : ""});
         }
     if (rows.empty()) return "";
-    return html_table({"case", "peer", "ms median", "ms min", "ms spread", "its time over ours", "its worst row error"},
+    return html_table({"case", "peer", "ms median", "ms min", "ms spread", "its time over ours", "spread of that",
+                       "least over our least", "its worst row error"},
                       rows);
 }
 
@@ -149,9 +157,11 @@ std::string start_table(const Report& report) {
             rows.push_back({s.mask, s.caches, s.failed, "", "", "", "", ""});
             continue;
         }
-        rows.push_back({s.mask, s.caches, cli::fixed(s.device_ms, 1), cli::fixed(s.engine_ms, 1),
-                        cli::fixed(s.plan_ms, 1), cli::fixed(s.first_run_ms, 1), cli::fixed(s.after_device_ms(), 1),
-                        s.module});
+        Row row = {s.mask, s.caches};
+        for (const Timings* part : {&s.device, &s.engine, &s.plan, &s.first_run, &s.after_device})
+            row.push_back(cli::fixed(part->median, 1) + " (" + cli::fixed(part->min, 1) + ")");
+        row.push_back(s.module);
+        rows.push_back(std::move(row));
     }
     return rows.empty() ? ""
                         : html_table({"mask", "caches", "device ms", "engine ms", "plan ms", "first run ms",
@@ -194,6 +204,9 @@ std::string to_html(const Report& report) {
         limit_table(report));
     page += section("Time against length", "8 heads, D 64, f32. Both axes are logarithmic.",
                     lines(report, "length", "queries = keys", keys_of));
+    page += section("Time against length, 16-bit tensors",
+                    "8 heads, D 128, f16 and bf16: what matrix paths take. Both axes are logarithmic.",
+                    lines(report, "16-bit", "queries = keys", keys_of));
     page += section(
         "Time against unmasked blocks",
         report.growth ? text_of(*report.growth) + " 8 heads, D 64, f32; lengths and densities as in the table." : "",
@@ -205,23 +218,28 @@ std::string to_html(const Report& report) {
                     lines(report, "decode", "keys", keys_of));
     page += section(
         "Peers",
-        "The peer's median time over ours, both by the host's clock, turn by turn in one run. Beyond the line ours is "
-        "faster. Each result was checked.",
+        "The peer's time over ours, both by the host's clock, turn by turn: the median of the rounds. Beyond the line "
+        "ours is faster. Each result was checked.",
         peer_bars(report));
-    page += section("Fraction of the limit that binds",
-                    "Unmasked pairs only: 2 (D + Dv) operations each; q, k, v and o once each.", limit_bars(report));
-    page +=
-        section("All cases", "Spread: distance between the quartiles. Times by the device's clock where it has one.",
-                case_table(report));
+    page += section(
+        "Fraction of the limit that binds",
+        "Unmasked pairs only: 2 (D + Dv) operations each; q and o once, and once those rows of k and v that lie in a "
+        "block of 128 x 128 which some query reads.",
+        limit_bars(report));
+    page += section(
+        "All cases",
+        "Spread: distance between the quartiles. Times by the device's clock where it has one. Plan again: the same "
+        "problem once more. Record: one call of it.",
+        case_table(report));
     page += section("Peers, case by case", "", peer_table(report));
     page += section("Peers on this machine", "", present_peers(report));
     page +=
         section("Block masks", "Built by analysis on the host, exact, blocks of 128 x 128.", block_mask_table(report));
-    page += section("Start from nothing",
-                    "Each line a process of its own, 8 heads, L 1024, D 64. Cold: no compiled shader anywhere, the "
-                    "driver's own cache "
-                    "included. Warm: with what the cold start left.",
-                    start_table(report));
+    page +=
+        section("Start from nothing",
+                "The median (and the least) of three, each in a process of its own, 8 heads, L 1024, D 64. Cold: no "
+                "compiled shader anywhere, the driver's own cache included. Warm: with what a cold start left.",
+                start_table(report));
     return page + "</body>\n</html>\n";
 }
 

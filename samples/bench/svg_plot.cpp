@@ -21,9 +21,9 @@ std::string text_at(double x, double y, const char* anchor, const std::string& t
            support::html_escaped(text) + "</text>\n";
 }
 
-std::string line(double x1, double y1, double x2, double y2, const char* colour) {
+std::string line(double x1, double y1, double x2, double y2, const char* colour, const char* more = "") {
     return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) +
-           "\" stroke=\"" + colour + "\"/>\n";
+           "\" stroke=\"" + colour + "\"" + more + "/>\n";
 }
 
 std::string open_svg(double width, double height) {
@@ -71,15 +71,17 @@ std::string line_plot(const std::string& x_title, const std::string& y_title, co
         text_at(left + width / 2, top + height + 36, "middle", x_title) + text_at(left + 6, top + 12, "start", y_title);
     for (size_t i = 0; i < series.size(); i++) {
         const char* colour = colours[i % colours.size()];
+        const char* dashes = i < colours.size() ? "" : " stroke-dasharray=\"5 3\"";  // each colour twice
         std::string points;
         for (const auto& [x, y] : series[i].points) {
             points += number(px(x)) + "," + number(py(y)) + " ";
             svg +=
                 "<circle cx=\"" + number(px(x)) + "\" cy=\"" + number(py(y)) + "\" r=\"3\" fill=\"" + colour + "\"/>\n";
         }
-        svg += "<polyline points=\"" + points + "\" fill=\"none\" stroke=\"" + colour + "\" stroke-width=\"1.5\"/>\n";
+        svg += "<polyline points=\"" + points + "\" fill=\"none\" stroke=\"" + colour + "\" stroke-width=\"1.5\"" +
+               dashes + "/>\n";
         const double y = top + 10 + 18 * static_cast<double>(i);
-        svg += line(left + width + 14, y, left + width + 34, y, colour) +
+        svg += line(left + width + 14, y, left + width + 34, y, colour, dashes) +
                text_at(left + width + 40, y + 4, "start", series[i].label);
     }
     return svg + "</svg>\n";

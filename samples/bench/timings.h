@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 namespace vkattn::bench {
@@ -30,6 +31,31 @@ inline Timings summarise(std::vector<double> values_ms) {
     timings.min = values_ms.front();
     timings.spread = quantile(values_ms, 0.75) - quantile(values_ms, 0.25);
     return timings;
+}
+
+// The peer's time over ours: 2 is half of the peer's time.
+struct Ratio {
+    double median = 0.0, spread = 0.0;  // of the rounds' own ratios: what slows a round down slows both
+    double of_least = 0.0;              // least time over least time
+};
+
+// Ours and the peer's milliseconds, round by round; rounds that only one of them has do not count.
+inline Ratio ratio_of(std::span<const double> ours_ms, std::span<const double> peers_ms) {
+    std::vector<double> ratios;
+    Ratio ratio;
+    double our_least = 0.0, peers_least = 0.0;
+    for (size_t i = 0; i < std::min(ours_ms.size(), peers_ms.size()); i++) {
+        if (!(ours_ms[i] > 0.0)) continue;
+        our_least = ratios.empty() ? ours_ms[i] : std::min(our_least, ours_ms[i]);
+        peers_least = ratios.empty() ? peers_ms[i] : std::min(peers_least, peers_ms[i]);
+        ratios.push_back(peers_ms[i] / ours_ms[i]);
+    }
+    if (ratios.empty()) return ratio;
+    const Timings rounds = summarise(std::move(ratios));
+    ratio.median = rounds.median;
+    ratio.spread = rounds.spread;
+    ratio.of_least = peers_least / our_least;
+    return ratio;
 }
 
 }  // namespace vkattn::bench

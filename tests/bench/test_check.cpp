@@ -3,8 +3,9 @@
 
 #include <filesystem>
 
-#include "bench/attention_case.h"
-#include "bench/peers.h"
+#include "bench/measurement.h"
+#include "support/file.h"
+#include "vkattn/create_mask.h"
 
 using namespace vkattn;
 using namespace vkattn::bench;
@@ -71,7 +72,54 @@ TEST_CASE("work: pairs, operations, and only those keys that are read") {
     CHECK(work.blocks_partial == 1);
 }
 
+TEST_CASE("peers get every pair of the mask") {
+    for (const char* mask : {"causal() && document(doc)", "sliding_window(200) || kv < 9", "natten(20, 15, 5, 3)"}) {
+        BenchCase c = causal_case();
+        c.mask = mask;
+        c.shape = {1, 4, 2, 300, 300};
+        auto attention = AttentionCase::describe(c);
+        REQUIRE(attention.ok());
+        auto files = PeerFiles::write(c, **attention);
+        REQUIRE(files.ok());
+        const Described& described = (*attention)->described();
+        const auto all = create_mask(described.mask, {1, 1, 1, 300, 300}, described.bindings);
+        const auto written = support::read_file((*files)->folder() / "mask.bin");
+        REQUIRE(all.ok());
+        REQUIRE(written.ok());
+        CHECK_MESSAGE(*written == *all, mask);
+    }
+}
+
 #ifndef _WIN32
+TEST_CASE("beside a peer there are five rounds, and the ratio is that of the rounds") {
+    const Prepared p = prepare();
+    BenchCase c = causal_case();
+    c.peers = true;
+    Peer peer;
+    peer.name = "script";
+    peer.state = PeerState::present;
+    const char* const zeros = "head -c 8448 /dev/zero >\"$2/o.bin\"; echo done";
+    peer.command = {"sh", "-c",
+                    std::string("echo ready; while read x; do if [ $x = run ]; then echo ms 1000000; else ") + zeros +
+                        "; fi; done",
+                    "peer"};
+    Budget budget;
+    budget.run_ms = 1.0;
+    const auto result = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+    REQUIRE(result.ok());
+    REQUIRE(result->peers.size() == 1);
+    CHECK(result->peers[0].state == "wrong");
+    CHECK(result->peers[0].timings.runs == 5);
+    CHECK(result->device.runs == 5);
+    CHECK(result->peers[0].ratio.of_least == doctest::Approx(1e6 / result->wall.min));
+    CHECK(result->peers[0].ratio.median == doctest::Approx(1e6 / result->wall.median));
+    c.peers = false;
+    const auto alone = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+    REQUIRE(alone.ok());
+    CHECK(alone->peers.empty());
+    CHECK(alone->device.runs >= 3);
+}
+
 TEST_CASE("peers that lie, crash, stay silent or cannot: each is told from one that is measured") {
     const Prepared p = prepare();
     REQUIRE(p.attention->run().ok());
@@ -103,5 +151,29 @@ TEST_CASE("peers that lie, crash, stay silent or cannot: each is told from one t
     CHECK(std::filesystem::exists(folder / "q.bin"));
     files->reset();
     CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("peers that would compute all pairs for too long on a CPU are not started") {
+    const Prepared p = prepare();
+    BenchCase c = causal_case();
+    c.mask = "sliding_window(0)";
+    c.shape = {1, 1, 1, 512, 512};
+    c.peers = true;
+    Peer peer;
+    peer.name = "script";
+    peer.state = PeerState::present;
+    peer.command = {"sh", "-c", "exit 4"};
+    Budget budget;
+    budget.estimate_ms = 1.0;  // 512 pairs of ours; all of them are 4 ms at 4 GFLOP/s
+    const auto state = [&](bool on_cpu) {
+        peer.on_cpu = on_cpu;
+        const auto result = measure_case(*p.device, *p.engine, c, {&peer, 1}, budget);
+        REQUIRE(result.ok());
+        REQUIRE(result->skipped.empty());
+        REQUIRE(result->peers.size() == 1);
+        return result->peers[0].state;
+    };
+    CHECK(state(true) == "skipped");
+    CHECK(state(false) == "failed");
 }
 #endif

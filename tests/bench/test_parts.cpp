@@ -12,6 +12,7 @@
 #include "bench/svg_plot.h"
 #include "bench/timings.h"
 #include "cli/sampled_rows.h"
+#include "page_section.h"
 #include "support/child_process.h"
 #include "support/html.h"
 
@@ -102,6 +103,20 @@ TEST_CASE("timings: median, least, and the distance between the quartiles") {
     CHECK(summarise({}).median == 0.0);
 }
 
+TEST_CASE("ratios: of the rounds, so that what slows both down does not count") {
+    // The machine is three times slower from the third round on; the peer needs twice our time, once four times.
+    const std::vector<double> ours = {10.0, 10.0, 30.0, 30.0, 30.0}, peers = {20.0, 40.0, 60.0, 60.0, 60.0};
+    const Ratio ratio = ratio_of(ours, peers);
+    CHECK(ratio.median == 2.0);
+    CHECK(ratio.spread == 0.0);
+    CHECK(ratio.of_least == 2.0);
+    const std::vector<double> slow_at_first = {60.0, 60.0, 90.0, 45.0};  // 6, 6, 3, 1.5; a peer that failed after four
+    CHECK(ratio_of(ours, slow_at_first).median == 4.5);
+    CHECK(ratio_of(ours, slow_at_first).spread == doctest::Approx(3.375));
+    CHECK(ratio_of(ours, slow_at_first).of_least == 4.5);
+    CHECK(ratio_of(ours, {}).median == 0.0);
+}
+
 TEST_CASE("time by unmasked blocks: the line, the exponent, and who is left out") {
     const auto measured = [](int32_t length, int64_t blocks) {
         CaseResult result;
@@ -143,6 +158,51 @@ TEST_CASE("time by unmasked blocks: the line, the exponent, and who is left out"
     CHECK_FALSE(fit_block_growth(cases).has_value());
 }
 
+TEST_CASE("of the limit: f32's for scalar kernels, the type's matrices on matrix paths, and never another's") {
+    DeviceLimits limits;
+    limits.f32_gflops = 100.0;
+    limits.read_gb_per_s = 50.0;
+    limits.matrix = {{.shape = {.type = ElementType::f16}, .gflops = 400.0}};
+    CaseResult result;
+    result.bench_case.type = ElementType::f16;
+    result.plan.path = "scalar";
+    result.device.median = 2.0;
+    result.work.flops = 80e6;  // 40 GFLOP/s
+    result.work.bytes = 10e6;  // 5 GB/s
+    Efficiency e = efficiency_of(result, limits);
+    CHECK(e.gflops == doctest::Approx(40.0));
+    CHECK(e.gb_per_s == doctest::Approx(5.0));
+    CHECK(e.binds == "f32 arithmetic");
+    CHECK(e.fraction.value() == doctest::Approx(0.4));
+    CHECK(e.of_arithmetic.value() == doctest::Approx(0.4));
+    CHECK(e.of_reading.value() == doctest::Approx(0.1));
+    CHECK(text_of(e) == "40.0 % of f32 arithmetic");
+
+    result.plan.path = "khr";
+    result.work.bytes = 60e6;
+    e = efficiency_of(result, limits);
+    CHECK(e.binds == "reading");
+    CHECK(e.fraction.value() == doctest::Approx(0.6));
+    CHECK(e.arithmetic == "f16 matrices");
+    CHECK(e.of_arithmetic.value() == doctest::Approx(0.1));
+
+    result.bench_case.type = ElementType::bf16;  // no such limit: not f32's, not f16's
+    e = efficiency_of(result, limits);
+    CHECK(e.binds == "not measured");
+    CHECK_FALSE(e.fraction.has_value());
+    CHECK_FALSE(e.of_arithmetic.has_value());
+    CHECK(e.of_reading.value() == doctest::Approx(0.6));
+    CHECK(text_of(e) == "bf16 matrices not measured, 60.0 % of reading");
+    Report report;
+    report.limits = limits;
+    result.check.worst = 0.0;
+    result.check.bound = 1.0;
+    report.cases = {result};
+    CHECK(to_json(report).find("\"fraction_of_limit\": null") != std::string::npos);
+    CHECK(to_csv(report).find(",not measured,,bf16 matrices,,0.6000,") != std::string::npos);
+    CHECK(to_html(report).find("bf16 matrices not measured, 60.0 % of reading") != std::string::npos);
+}
+
 TEST_CASE("documents: ascending, as long as asked, a prefix of any longer one") {
     const auto ids = lognormal_documents(100000);
     REQUIRE(ids.size() == 100000);
@@ -165,6 +225,20 @@ TEST_CASE("suites: every case describes itself and no name comes twice in a grou
         }
         CHECK(names.size() > 20);
     }
+}
+
+TEST_CASE("suite full: 16-bit tensors under every mask, at lengths of GPUs, beside peers at 16k") {
+    std::set<std::string> labels, with_peers;
+    for (const BenchCase& c : suite("full")) {
+        if (c.group != "16-bit") continue;
+        CHECK(c.type != ElementType::f32);
+        CHECK(c.head_dim == 128);
+        const std::string label = c.label + " " + std::string(to_string(c.type));
+        labels.insert(label);
+        if (c.peers && c.shape.kv_len == 16384) with_peers.insert(label);
+    }
+    CHECK(with_peers == labels);
+    CHECK(labels.size() == 11);  // nine masks and score mods in f16, two in bf16
 }
 
 TEST_CASE("sizes: both forms, and what is wrong with others") {
@@ -222,4 +296,58 @@ TEST_CASE("plots: what goes in is escaped, and nothing to show is nothing") {
     CHECK(line_plot("x", "y", {}).empty());
     CHECK(bar_plot({}, 1.0).empty());
     CHECK(bar_plot({{"label", 2.0, "2 times"}}, 1.0).find("2 times") != std::string::npos);
+}
+
+TEST_CASE("the page: every plot stands under its heading, with its own series") {
+    const auto measured = [](std::string group, std::string label, int32_t length, ElementType type) {
+        CaseResult result;
+        result.bench_case.group = std::move(group);
+        result.bench_case.label = std::move(label);
+        result.bench_case.shape = {1, 8, 8, length, length};
+        result.bench_case.type = type;
+        result.plan.path = "scalar";
+        result.work.flops = 1e9;
+        result.work.bytes = 1e6;
+        result.device.median = result.device.min = 0.01 * length;
+        result.check.worst = 0.0;
+        result.check.bound = 1.0;
+        return result;
+    };
+    Report report;
+    report.limits.f32_gflops = 100.0;
+    report.limits.read_gb_per_s = 10.0;
+    report.growth = BlockGrowth{};
+    report.growth->block_us = 5.0;
+    const std::pair<const char*, const char*> plots[] = {{"Time against length", "length"},
+                                                         {"Time against length, 16-bit tensors", "16-bit"},
+                                                         {"Time against unmasked blocks", "blocks"},
+                                                         {"Time against head dimension", "head dim"},
+                                                         {"Decoding", "decode"}};
+    for (const auto& [heading, group] : plots)
+        for (const int32_t length : {1024, 4096})
+            report.cases.push_back(measured(group, std::string("mask of ") + group, length, ElementType::f16));
+    report.cases.push_back(measured("16-bit", "mask of 16-bit", 1024, ElementType::bf16));
+    for (CaseResult& result : report.cases) result.work.blocks_full = result.bench_case.shape.kv_len / 128;
+    PeerResult peer;
+    peer.name = "a peer";
+    peer.state = "measured";
+    peer.ratio.median = 2.5;
+    report.cases.back().peers = {peer};
+
+    const std::string page = to_html(report);
+    const auto has = [&](const char* heading, const std::string& part) {
+        const std::string section = test::page_section(page, heading);
+        const size_t svg = section.find("<svg");
+        return svg != std::string::npos && section.find(part, svg) != std::string::npos;
+    };
+    for (const auto& [heading, group] : plots) {
+        const std::string name = heading;  // clang captures no structured binding
+        CHECK_MESSAGE(has(heading, "<polyline"), name);
+        CHECK_MESSAGE(has(heading, std::string(">mask of ") + group + "<"), name);
+    }
+    CHECK(has("Time against length, 16-bit tensors", ">mask of 16-bit, bf16<"));
+    CHECK(has("Time against unmasked blocks", ">slope x blocks<"));
+    CHECK(has("Peers", ": a peer<"));
+    CHECK(has("Peers", ">2.50 times<"));
+    CHECK(has("Fraction of the limit that binds", "% of f32 arithmetic<"));
 }

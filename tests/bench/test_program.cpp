@@ -2,12 +2,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "harness/command_line.h"
+#include "page_section.h"
 
 using namespace vkattn;
 using vkattn::test::Printed;
@@ -75,14 +78,20 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     CHECK(c["gflops"].get<double>() == doctest::Approx(4.0 * 64 * pairs / ms * 1e-6));
     CHECK(c["fraction_of_limit"].get<double>() > 0.0);
     CHECK((c["binds"] == "f32 arithmetic" || c["binds"] == "reading"));
-    for (const char* field : {"plan_ms", "first_run_ms", "bind_us", "record_us", "gb_per_s", "wall_ms_median"})
+    for (const char* field :
+         {"plan_ms", "plan_again_ms", "first_run_ms", "bind_us", "record_us", "gb_per_s", "wall_ms_median"})
         CHECK_MESSAGE(c[field].get<double>() > 0.0, field);
-    REQUIRE(json["block_masks"].size() == 11);
-    CHECK(json["block_masks"][8]["positions"] == 1 << 20);
+    std::map<int, std::set<std::string>> block_masks;  // labels by positions
+    for (const auto& one : json["block_masks"]) block_masks[one["positions"]].insert(one["label"]);
+    for (const int positions : {1 << 15, 1 << 18, 1 << 20})
+        CHECK(block_masks[positions] ==
+              std::set<std::string>{"causal", "window 4096", "documents", "prefix LM", "NATTEN 13x13"});
     REQUIRE(json["starts"].size() >= 2);
     for (const auto& start : json["starts"]) {
         CHECK_MESSAGE(!start.contains("failed"), start.dump());
-        CHECK(start["after_device_ms"].get<double>() > 0.0);
+        CHECK(start["runs"] == 3);
+        CHECK(start["after_device_ms_min"].get<double>() > 0.0);
+        CHECK(start["after_device_ms_min"].get<double>() <= start["after_device_ms"].get<double>());
     }
     CHECK(json["starts"][0]["caches"] == "cold");
     CHECK(json["starts"][1]["caches"] == "warm");
@@ -93,10 +102,13 @@ TEST_CASE("a suite's case: figures, limits, block masks, starts, and absent peer
     REQUIRE(second_end != std::string::npos);
     CHECK(fields(csv.substr(0, first_end)) == fields(csv.substr(first_end, second_end - first_end)));
     CHECK(second_end + 1 == csv.size());
+    CHECK(has(csv, ",plan_ms,plan_again_ms,first_run_ms,bind_us,record_us,"));
 
     const std::string html = text_of(html_file);
     CHECK(markup_error(html) == "");
-    CHECK(has(html, "<svg"));
+    CHECK(has(test::page_section(html, "Time against length"), "<circle"));
+    CHECK(has(test::page_section(html, "Fraction of the limit that binds"), "<rect"));
+    CHECK(test::page_section(html, "Decoding").empty());  // no such case
     CHECK(has(html, "causal() &amp;&amp; document(doc)"));
     for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "<script", "url("})
         CHECK_MESSAGE(!has(html, outside), outside);
@@ -141,12 +153,15 @@ TEST_CASE("wrong usage: exit code 2, and the flag is named") {
                  {{"--only", "no such case"}, "--only"},
                  {{"--suite", "quick", "--mask", "true"}, "--mask"},
                  {{"--device", "no such device", "--shape", "1x1x8x8"}, "--device"},
+                 {{"--device", "no such device", "--suite", "quick"}, "--device"},
+                 {{"--list", "--only", "no such case"}, "--only"},
                  {{"--fast"}, "--fast"}};
     for (const auto& [arguments, named] : cases) {
         const Printed printed = run_tested_program(folder, arguments);
         CHECK_MESSAGE(printed.exit_code == 2, printed.command << ": " << printed.err);
         CHECK_MESSAGE(has(printed.err, named), printed.command << ": " << printed.err);
         CHECK_MESSAGE(printed.out.empty(), printed.command);
+        CHECK_MESSAGE(!has(printed.err, "start from nothing"), printed.command);  // said before anything is measured
     }
 }
 
@@ -168,4 +183,8 @@ TEST_CASE("help and the list teach without a device") {
     CHECK(list.exit_code == 0);
     CHECK(has(list.out, "window 1024 1x8x8x32768x32768x64 f32"));
     CHECK(has(list.out, "decode, GQA 8 1x64x8x1x131072x128 f16"));
+    const Printed fewer = run_tested_program(folder, {"--suite", "full", "--list", "--only", "NATTEN"});
+    CHECK(fewer.exit_code == 0);
+    CHECK(has(fewer.out, "NATTEN 13x13 1x8x8x16384x16384x128 f16"));
+    CHECK_FALSE(has(fewer.out, "decode"));
 }
