@@ -198,6 +198,7 @@ KernelSizes sizes_of(const Choice& choice, const TuningKey& key) {
     sizes.skeleton = choice.path == Path::scalar ? choice.skeleton : Skeleton::automatic;
     sizes.widen = choice.widen;
     sizes.workgroup_size = choice.workgroup_size;
+    if (key.q_len < long_q_len) sizes.splits = choice.splits;
     if (choice.path != Path::scalar) {
         sizes.subgroup_size = choice.subgroup_size;
         sizes.tile_rows = choice.tile_rows;
@@ -207,7 +208,6 @@ KernelSizes sizes_of(const Choice& choice, const TuningKey& key) {
         sizes.matrix_k = choice.matrix.k;
         return sizes;
     }
-    if (key.q_len < long_q_len) sizes.splits = choice.splits;
     switch (choice.skeleton) {
     case Skeleton::automatic: break;
     case Skeleton::rows:
@@ -240,12 +240,6 @@ Status take_sizes(const Capabilities& capabilities, const Problem& problem, cons
     case Path::automatic: return error(Code::invalid_argument, "the path is auto; scalar, khr or nv has sizes");
     case Path::scalar:
         if (Status status = take_scalar(capabilities, problem, sizes, choice); !status.ok()) return status;
-        if (sizes.splits > max_splits)
-            return wrong("splits", sizes.splits, "0 (as the plan chooses) to " + std::to_string(max_splits));
-        if (Status status = choose_splits(
-                capabilities, problem, sizes.splits != 0 ? static_cast<int32_t>(sizes.splits) : problem.splits, choice);
-            !status.ok())
-            return status;
         break;
     case Path::khr:
     case Path::nv:
@@ -253,6 +247,12 @@ Status take_sizes(const Capabilities& capabilities, const Problem& problem, cons
         choice.path = sizes.path;
         break;
     }
+    if (sizes.splits > max_splits)
+        return wrong("splits", sizes.splits, "0 (as the plan chooses) to " + std::to_string(max_splits));
+    if (Status status = choose_splits(capabilities, problem,
+                                      sizes.splits != 0 ? static_cast<int32_t>(sizes.splits) : problem.splits, choice);
+        !status.ok())
+        return status;
     if (choice.shared_bytes > capabilities.max_shared_bytes)
         return error(Code::unsupported, "a workgroup takes " + std::to_string(choice.shared_bytes) +
                                             " bytes of shared memory, the device has " +
@@ -262,7 +262,7 @@ Status take_sizes(const Capabilities& capabilities, const Problem& problem, cons
     // What was not taken over is a size that this kernel does not have.
     KernelSizes taken = sizes_of(choice, choice.key);
     taken.splits = sizes.splits;
-    if (taken != sizes || (sizes.splits != 0 && sizes.path != Path::scalar))
+    if (taken != sizes)
         return error(Code::invalid_argument, "'" + to_text(sizes) +
                                                  "' has a size that this kernel lacks; it would have been '" +
                                                  to_text(taken) + "'");

@@ -81,10 +81,6 @@ Status choose_addressing(const Capabilities& capabilities, const Problem& proble
     return {};
 }
 
-bool is_lavapipe(const Capabilities& capabilities) {
-    return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
-}
-
 // The formula in attention_tiles.comp's head.
 uint64_t tiles_shared_bytes(const Problem& problem, const Choice& choice) {
     const uint64_t rows = choice.tile_rows;
@@ -254,12 +250,11 @@ namespace {
 constexpr int32_t min_matrix_rows = 9;
 
 Status choose_path(const Capabilities& capabilities, const Problem& problem, Choice& choice) {
-    const bool scalar_wishes =
-        problem.skeleton != Skeleton::automatic || problem.widen == Widen::on || problem.splits > 1;
+    const bool scalar_wishes = problem.skeleton != Skeleton::automatic || problem.widen == Widen::on;
     const bool asked = problem.path == Path::khr || problem.path == Path::nv;
     if (asked && scalar_wishes)
         return error(Code::invalid_argument, "Problem::path is " + std::string(to_string(problem.path)) +
-                                                 "; Problem::skeleton, widen and splits belong to scalar");
+                                                 "; Problem::skeleton and widen belong to scalar");
     const bool automatic = problem.path == Path::automatic && !scalar_wishes && !capabilities.software &&
                            problem.max_shape.q_len >= min_matrix_rows;
     if (!asked && !automatic) return {};
@@ -345,8 +340,8 @@ Result<Choice> choose(const Capabilities& capabilities, const Problem& problem, 
         if (choice.skeleton == Skeleton::rows) tune_rows(capabilities, problem, choice);
         else if (choice.skeleton == Skeleton::decode) tune_decode(capabilities, problem, choice);
         else if (Status status = tune_tiles(capabilities, problem, choice); !status.ok()) return status;
-        if (Status status = choose_splits(capabilities, problem, problem.splits, choice); !status.ok()) return status;
     }
+    if (Status status = choose_splits(capabilities, problem, problem.splits, choice); !status.ok()) return status;
     if (Status status = check_block_rows(problem, choice); !status.ok()) return status;
     return choice;
 }

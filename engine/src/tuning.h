@@ -36,6 +36,11 @@ struct Choice {
 
 constexpr uint32_t max_splits = 1024;
 
+// At any width of its vectors; of the other software devices none is known that is as fast.
+inline bool is_lavapipe(const Capabilities& capabilities) {
+    return capabilities.device.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
+}
+
 // Flat tiles of a problem at its bounds, and workgroups of a tile (tile_rows.glsl, attention_decode.comp).
 uint64_t count_tiles(const Problem& problem, const Choice& choice);
 uint32_t parts_of_tile(const Choice& choice);

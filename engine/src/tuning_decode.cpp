@@ -51,15 +51,17 @@ std::string decode_obstacle(const Capabilities& capabilities) {
 
 bool prefers_decode(const Capabilities& capabilities, const Problem& problem, const Choice& choice) {
     // Ledger T5: with more rows a key the rows skeleton fills its vectors and is as fast. Through descriptors a software device
-    // checks every word that it loads, and loads stay scalar. On a GPU: a guess, so many rows as two tiles hold, and as many elements
-    // an invocation as the vendor's compiler keeps in registers; beyond those, tiles whose keys are split.
-    constexpr int64_t software_rows = 16, gpu_rows = 8;
+    // checks every word that it loads, and loads stay scalar. On a GPU tiles compute 16 to 64 queries of one head and read keys once a
+    // head, decode only the rows that there are and keys once for several heads; it ends with as many elements an invocation as the
+    // vendor's compiler keeps in registers: beyond those, tiles whose keys are split.
+    constexpr int64_t software_rows = 16;
+    constexpr int32_t gpu_queries = 8;
     if (problem.path != Path::automatic && problem.path != Path::scalar) return false;
     if (problem.widen == Widen::on || !decode_obstacle(capabilities).empty()) return false;
     if (problem.max_shape.q_len == 0 || problem.max_shape.kv_len == 0) return false;
     if (capabilities.software)
         return choice.addressing == Addressing::address && rows_per_key(problem) <= software_rows;
-    return rows_per_key(problem) <= gpu_rows &&
+    return problem.max_shape.q_len <= gpu_queries &&
            share_keys(capabilities, problem).elements <= device_class_of(capabilities.device).decode_elements;
 }
 
@@ -98,7 +100,7 @@ void tune_decode(const Capabilities& capabilities, const Problem& problem, Choic
     choice.heads_per_tile = ceil_div(group, ceil_div(group, heads));
     choice.tile_rows = head_rows * choice.heads_per_tile;
     choice.subgroup_reduce = true;
-    choice.gflops_estimate = !capabilities.software ? 500.0 : capabilities.subgroup_size > 4 ? 40.0 : 0.3;
+    choice.gflops_estimate = !capabilities.software ? 500.0 : is_lavapipe(capabilities) ? 40.0 : 0.3;
 }
 
 uint64_t count_tiles(const Problem& problem, const Choice& choice) {

@@ -36,8 +36,7 @@ class Neighbours {
     using Size = uint32_t KernelSizes::*;
 
     void add(const KernelSizes& sizes) {
-        if (from_.splits != 0 && sizes.splits == 0 && sizes.path == Path::scalar)
-            return;  // plan()'s own, by another name
+        if (from_.splits != 0 && sizes.splits == 0) return;  // plan()'s own, by another name
         if (sizes == from_ || std::find(found_.begin(), found_.end(), sizes) != found_.end()) return;
         if (sizes.skeleton == Skeleton::decode && sizes.heads_per_tile != 0 &&
             sizes.tile_rows / sizes.heads_per_tile > static_cast<uint32_t>(problem_.max_shape.q_len))

@@ -6,6 +6,7 @@
 //   MATRIX_A step_weights(key)                weights of keys [key, key + MATRIX_K) of the step
 //   STEP_LOOP                                 [[unroll]] where that takes a constant key
 //   void end_steps()                          state and weight_sum are those of the lanes' rows
+// With splits the rows' state goes to the workspace, and merge_splits makes o of it.
 #ifndef VKATTN_MATRIX_ATTEND_GLSL
 #define VKATTN_MATRIX_ATTEND_GLSL
 
@@ -39,8 +40,9 @@ void multiply_pv(int kv, int end) {
 void attend_tile(BlockWalk walk) {
     begin_steps();
     [[unroll]] for (uint j = 0u; j < ACC_MATRICES; j++) acc[j] = MATRIX_ACC(0.0);
+    uint passed = 0u;
     [[dont_unroll]] for (uint n = 0u; n < walk.runs; n++) {
-        KeyRun run = whole_run(walk, n);
+        KeyRun run = walk_run(walk, n, passed);
         [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
             multiply_qk(kv, run.end);
             settle_scores();
@@ -51,8 +53,10 @@ void attend_tile(BlockWalk walk) {
     end_steps();
 }
 
-// The rows' factors for o into shared memory, and their lse out; `sum` is what acc was summed with, state[i].row_sum in units of `unit`.
-void finish_rows(float sum[LANE_ROWS], float unit, bool write_lse) {
+// The rows' factors on what was summed up into shared memory, and their lse or the split's state out; `sum` is what acc was summed
+// with, state[i].row_sum in units of `unit`. o is acc / sum. A split leaves acc * row_sum / sum, since splits are merged by row_sum:
+// the rounding of its weights is settled within it.
+void finish_rows(float sum[LANE_ROWS], float unit, bool write_state) {
     [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) {
         float total = reduce_row(sum[i], true);
         SoftmaxState end = SoftmaxState(state[i].row_max, reduce_row(state[i].row_sum, true) / unit);
@@ -60,17 +64,22 @@ void finish_rows(float sum[LANE_ROWS], float unit, bool write_lse) {
         if (!lane_owns(i) || lane % ROW_LANES != 0u) continue;
         bool poisoned = !is_finite(end.row_sum);
         if (poisoned) atomicOr(shared_not_finite[0], 1u);
-        shared_factors[row] = poisoned ? not_a_number() : total > 0.0 ? 1.0 / total : 0.0;
-        if (write_lse && first_q + int(row) < params.q_len)
-            lse_store(uint(b), uint(h), uint(first_q) + row, poisoned ? not_a_number() : softmax_lse(end));
+        float wanted = SPLITS > 1u ? end.row_sum : 1.0;
+        shared_factors[row] = poisoned ? not_a_number() : total > 0.0 ? wanted / total : 0.0;
+        int q = first_q + int(row);
+        if (!write_state || q >= params.q_len) continue;
+        if (SPLITS > 1u) partial_store_state(partial_place(b, h, q, key_split), end.row_max, poisoned ? not_a_number() : end.row_sum);
+        else lse_store(uint(b), uint(h), uint(q), poisoned ? not_a_number() : softmax_lse(end));
     }
 }
 
 void store_group(uint row, uint group, vec4 value) {
     float factor = shared_factors[row];
     int q = first_q + int(row);
-    if (q < params.q_len && group < VALUE_GROUPS)
-        o_store(row_add(o_head(uint(b), uint(h)), o_step(uint(q))), group, is_finite(factor) ? value * factor : vec4(not_a_number()));
+    if (q >= params.q_len || group >= VALUE_GROUPS) return;
+    vec4 scaled = is_finite(factor) ? value * factor : vec4(not_a_number());
+    if (SPLITS > 1u) partial_store(partial_place(b, h, q, key_split), group, scaled);
+    else o_store(row_add(o_head(uint(b), uint(h)), o_step(uint(q))), group, scaled);
 }
 
 // acc by way of shared_scores: a lane cannot know which elements of a matrix it holds.
@@ -125,8 +134,9 @@ void repair_tile(BlockWalk walk) {
         uint row = item % TILE_ROWS, group = min(item / TILE_ROWS, VALUE_GROUPS - 1u);
         vec4 exact = vec4(0.0);
         [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) state[i].row_sum = 0.0;
+        uint passed = 0u;
         [[dont_unroll]] for (uint r = 0u; r < walk.runs; r++) {
-            KeyRun run = whole_run(walk, r);
+            KeyRun run = walk_run(walk, r, passed);
             [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
                 multiply_qk(kv, run.end);
                 store_scores();
@@ -155,7 +165,9 @@ void main() {
     lane = gl_SubgroupInvocationID;
     first_row = gl_SubgroupID / VALUE_SPLIT * MATRIX_M;
     split = gl_SubgroupID % VALUE_SPLIT;
-    TilePlace tile = ordered_tile_place(gl_WorkGroupID.x + push.tile_base);
+    uint part = gl_WorkGroupID.x + push.tile_base;
+    key_split = part % SPLITS;
+    TilePlace tile = ordered_tile_place(part / SPLITS);
     b = tile.b;
     h = tile.first_h;
     first_q = tile.first_q;
@@ -166,10 +178,10 @@ void main() {
     stage_queries();
     barrier();      // the flag is clear
 
-    BlockWalk walk = walk_tile(b, h, first_q, TILE_ROWS, int(STEP_KEYS), tid);
+    BlockWalk walk = walk_share(walk_tile(b, h, first_q, TILE_ROWS, int(STEP_KEYS), tid), key_split, STEP_KEYS);
     attend_tile(walk);
     store_tile();
-    // Everybody's verdict is in, and o is written: a repair writes it again, by other invocations.
+    // Everybody's verdict is in, and o or the split's part is written: a repair writes it again, by other invocations.
     controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsShared | gl_StorageSemanticsBuffer,
                    gl_SemanticsAcquireRelease | gl_SemanticsMakeAvailable | gl_SemanticsMakeVisible);
     if (shared_not_finite[0] != 0u) repair_tile(walk);

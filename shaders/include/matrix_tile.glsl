@@ -2,7 +2,7 @@
 // They define SCORE_SPLIT, the subgroups that share the score matrices of a row group: VALUE_SPLIT or 1u, and include the hook (a file
 // beside this one would be taken for it). matrix_attend.glsl has the rest. q, k and v are of one 16-bit type.
 //
-// Grid: x = (b * Hq + h) * q_tiles + tile, so that neighbours share keys.
+// Grid: x = flat tile * SPLITS + key split (tile_rows.glsl), so that neighbours share keys.
 // A row group is MATRIX_M rows; VALUE_SPLIT subgroups share one and take every VALUE_SPLIT-th matrix of its output. Accumulators stay in
 // registers over all keys: MATRIX_M * Dv / (VALUE_SPLIT * SUBGROUP_SIZE) an invocation. Loops that index them are innermost and
 // unrolled: drivers do not unroll a loop around one that stays, and keep the array in memory then.
@@ -19,6 +19,7 @@
 #include "tile_rows.glsl"
 #include "tile_order.glsl"
 #include "tile_walk.glsl"
+#include "partials.glsl"
 #include "matrix_types.glsl"
 
 #define SIZE(name, value) const uint name = value;
@@ -39,7 +40,8 @@ const uint ROW_LANES = LANES_AT_MOST < STEP_KEYS / 4u ? LANES_AT_MOST : STEP_KEY
 const uint LANE_ROWS = SOFTMAX_ROWS > SUBGROUP_SIZE ? SOFTMAX_ROWS / SUBGROUP_SIZE : 1u;
 const uint LANE_GROUPS = STEP_KEYS / 4u / ROW_LANES;
 
-uint tid, lane, first_row, split;               // first_row: of this subgroup's row group in the tile
+uint tid, lane, first_row, split;               // first_row: of this subgroup's row group in the tile; split: its share of Dv
+uint key_split;                                 // the workgroup's share of the keys
 int b, h, first_q;
 RowPlace k_first, v_first;
 MaskRow mask_values[LANE_ROWS];

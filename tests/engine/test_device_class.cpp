@@ -135,6 +135,54 @@ TEST_CASE("plan choices: how invocations of each class of devices share keys whe
     }
 }
 
+TEST_CASE("plan choices: a GPU decodes up to eight queries at any ratio of heads") {
+    for (const Device& device : {navi31, ampere, dg2, adreno, m1})
+        for (int32_t group : {1, 4, 16, 32})
+            for (int32_t q_len : {1, 8, 9}) {
+                INFO(std::string(device.name) << ", " << group << " heads on one, " << q_len << " queries");
+                vkattn::Problem problem = problem_of_dim(64, q_len);
+                problem.max_shape.q_heads = 2 * group;
+                auto choice = vkattn::choose(capabilities_of(device), problem, {});
+                REQUIRE_MESSAGE(choice.ok(), choice.status().message);
+                CHECK(choice->skeleton == (q_len <= 8 ? Skeleton::decode : Skeleton::tiles));
+            }
+}
+
+TEST_CASE("plan choices: matrices split the keys where their tiles leave cores idle, or as asked") {
+    Capabilities c = capabilities_of(ampere);
+    c.cores = 82;
+    c.max_workgroup_subgroups = 64;
+    c.features.cooperative_matrix = c.features.cooperative_matrix2 = true;
+    c.matrix_shapes = {{16, 16, 16, vkattn::ElementType::f16}};
+    vkattn::Problem problem = problem_of_dim(128, 64);
+    problem.q_type = problem.k_type = problem.v_type = problem.o_type = vkattn::ElementType::f16;
+    const auto splits_of = [&] {
+        auto choice = vkattn::choose(c, problem, {});
+        REQUIRE_MESSAGE(choice.ok(), choice.status().message);
+        CHECK(choice->path == (problem.path == vkattn::Path::nv ? vkattn::Path::nv : vkattn::Path::khr));
+        CHECK(vkattn::parts_of_tile(*choice) == choice->splits);
+        CHECK((vkattn::partials_bytes(problem, *choice) > 0) == (choice->splits > 1));
+        return choice->splits;
+    };
+    for (vkattn::Path path : {vkattn::Path::automatic, vkattn::Path::khr, vkattn::Path::nv}) {
+        problem.path = path;
+        problem.splits = 0;
+        for (int32_t q_len : {9, 16, 32}) {
+            problem.max_shape = {1, 32, 8, q_len, 131072};  // 32 tiles for 82 cores
+            CHECK(splits_of() == 6);
+        }
+        problem.max_shape.kv_len = 1000;
+        CHECK(splits_of() == 3);  // none below 256 keys
+        problem.max_shape = {2, 32, 8, 32, 131072};
+        CHECK(splits_of() == 1);
+        problem.splits = 5;
+        CHECK(splits_of() == 5);
+        problem.splits = 1;
+        problem.max_shape.batch = 1;
+        CHECK(splits_of() == 1);
+    }
+}
+
 TEST_CASE("plan choices: whatever the subgroup sizes and limits are, what a pipeline requires is offered") {
     uint32_t reduced = 0, required = 0, decoding = 0;
     for (const Device& device : {navi31, ampere, dg2, bmg, adreno, m1, mali, narrow, wide})

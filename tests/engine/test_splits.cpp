@@ -14,6 +14,7 @@ using namespace vkattn_tests;
 using vkattn::Addressing;
 using vkattn::ElementType;
 using vkattn::ListEncoding;
+using vkattn::Path;
 using vkattn::Schedule;
 using vkattn::Skeleton;
 
@@ -24,12 +25,22 @@ constexpr std::string_view masks[] = {"causal_lower_right", "padding", "document
 constexpr std::string_view scores[] = {"none", "alibi", "identify"};
 
 struct Kernel {
-    Skeleton skeleton;
+    Skeleton skeleton;  // automatic: of a matrix path
     Addressing addressing;
+    Path path = Path::scalar;
 };
 constexpr Kernel kernels[] = {{Skeleton::rows, Addressing::address},   {Skeleton::rows, Addressing::binding},
                               {Skeleton::tiles, Addressing::address},  {Skeleton::tiles, Addressing::binding},
                               {Skeleton::decode, Addressing::address}, {Skeleton::decode, Addressing::binding}};
+// lavapipe takes most of a second to compile each: below, what several hooks or schedules ask is shared out between the two.
+constexpr Kernel matrix_kernels[] = {{Skeleton::automatic, Addressing::binding, Path::khr},
+                                     {Skeleton::automatic, Addressing::address, Path::nv}};
+
+std::vector<Kernel> all_kernels() {
+    std::vector<Kernel> all(std::begin(kernels), std::end(kernels));
+    all.insert(all.end(), std::begin(matrix_kernels), std::end(matrix_kernels));
+    return all;
+}
 
 struct Types {
     ElementType k, v, o;
@@ -64,13 +75,17 @@ int32_t count(const T (&)[n]) {
 bool is_offered(const Kernel& kernel) {
     const vkattn::Capabilities& device = shared_engine().capabilities();
     if (kernel.addressing == Addressing::address && !device.features.buffer_device_address) return false;
+    if (kernel.path == Path::khr && !device.features.cooperative_matrix) return false;
+    if (kernel.path == Path::nv && !device.features.cooperative_matrix2) return false;
     return kernel.skeleton != Skeleton::decode ||
            (device.features.scalar_subgroup && device.features.subgroup_size_control);
 }
 
 void set_kernel(AttentionCase& c, const Kernel& kernel) {
+    c.path = kernel.path;
     c.skeleton = kernel.skeleton;
     c.addressing = kernel.addressing;
+    if (kernel.path != Path::scalar) c.q_type = c.k_type = c.v_type = ElementType::f16;
 }
 
 // The shared context's device, but it says that it is a GPU: several teams to a workgroup, each invocation loads its own words.
@@ -191,10 +206,11 @@ TEST_CASE("splits: a pairwise table against float64") {
 }
 
 TEST_CASE("wrong indices: every kernel, split and slice, the same bits each time") {
-    for (const Kernel& kernel : kernels)
+    for (const Kernel& kernel : all_kernels())
         for (Schedule schedule : {Schedule::dense, Schedule::list})
             for (int32_t splits : {1, 40}) {  // 40: more than 131 keys are worth
                 if (!is_offered(kernel) || (splits == 1 && kernel.skeleton != Skeleton::decode)) continue;
+                if (kernel.path == (schedule == Schedule::dense ? Path::nv : Path::khr)) continue;
                 AttentionCase c;
                 c.mask = "wrong_index";
                 c.score = "identify";
@@ -208,6 +224,7 @@ TEST_CASE("wrong indices: every kernel, split and slice, the same bits each time
                 const Inputs inputs = make_inputs(c);
                 const RunResult whole = run(c, inputs);
                 check_result(c, inputs, whole);
+                CHECK(whole.report.splits == splits);
                 CHECK_MESSAGE(same_bits(whole, run(c, inputs)), replay_line(c, VulkanContext::shared()));
                 RunOptions apart;
                 apart.separate_submits = apart.reversed_slices = true;
@@ -224,8 +241,9 @@ TEST_CASE("wrong indices: every kernel, split and slice, the same bits each time
 }
 
 TEST_CASE("no keys, one, a prime number, fewer than splits") {
-    for (const Kernel& kernel : kernels)
-        for (const char* mask : {"causal_lower_right", "nothing"}) {
+    for (const Kernel& kernel : all_kernels())
+        for (const std::string_view mask : {"causal_lower_right", "nothing"}) {
+            if (kernel.path == (mask == "nothing" ? Path::nv : Path::khr)) continue;
             if (!is_offered(kernel) ||
                 (kernel.skeleton != Skeleton::decode && kernel.addressing == Addressing::address))
                 continue;
@@ -237,7 +255,7 @@ TEST_CASE("no keys, one, a prime number, fewer than splits") {
                 set_kernel(c, kernel);
                 c.splits = 11;
                 const RunResult result = run_and_check(c);
-                if (kv_len != 0 && std::string_view(mask) != "nothing") continue;
+                if (kv_len != 0 && mask != "nothing") continue;
                 for (float x : result.o.at) CHECK(x == 0.0f);
                 for (float x : result.lse) CHECK(x == -std::numeric_limits<float>::infinity());
             }
@@ -245,22 +263,71 @@ TEST_CASE("no keys, one, a prime number, fewer than splits") {
 }
 
 TEST_CASE("special scores, and an infinite value that hardly any weight falls on, in a split of its own") {
-    for (const Kernel& kernel : kernels) {
-        if (!is_offered(kernel) || kernel.addressing == Addressing::address) continue;
+    for (const Kernel& kernel : all_kernels()) {
+        if (!is_offered(kernel) || (kernel.path == Path::scalar && kernel.addressing == Addressing::address)) continue;
         AttentionCase c;
         c.shape = {1, 4, 2, 9, 150};
         c.head_dim = c.value_dim = 8;
         set_kernel(c, kernel);
         c.splits = 4;
-        for (const char* score : {"minus_infinity", "infinity_and_nan", "finfo_min"}) {
+        for (const std::string_view score : {"minus_infinity", "infinity_and_nan", "finfo_min"}) {
+            if (kernel.path == (score == "infinity_and_nan" ? Path::nv : Path::khr)) continue;
             c.score = score;
             run_and_check(c);
         }
         c.score = "none";
         Inputs inputs = make_inputs(c);
-        for (float& x : inputs.q.at) x *= 60.0f;  // weights of different splits are e^-200 of each other
+        for (float& x : inputs.q.at)
+            x = rounded(c.q_type, 60.0f * x);  // weights of different splits are e^-200 of each other
         inputs.v.row(0, 0, 3)[1] = std::numeric_limits<float>::infinity();
         check_result(c, inputs, run(c, inputs));
+    }
+}
+
+TEST_CASE("matrix paths in parts: several tiles, chunks of a row, poisoned values, rows without keys, ragged lists") {
+    struct Row {
+        Kernel kernel;
+        const char *mask, *score;
+        Dims dims;
+        Lists lists;
+        ElementType o;
+    };
+    const Row rows[] = {
+        {{Skeleton::automatic, Addressing::address, Path::khr},
+         "documents_causal",
+         "softcap",
+         {136, 100},
+         schedules[3],
+         f16},
+        {matrix_kernels[0], "anti_causal", "none", {24, 72}, schedules[1], bf16},
+        {matrix_kernels[1], "wrong_index", "none", {40, 23}, schedules[2], f32},
+    };
+    uint64_t seed = 1;
+    for (const Row& row : rows) {
+        if (!is_offered(row.kernel)) continue;
+        AttentionCase c;
+        set_kernel(c, row.kernel);
+        c.mask = row.mask;
+        c.score = row.score;
+        c.head_dim = row.dims.d;
+        c.value_dim = row.dims.dv;
+        c.o_type = row.o;
+        c.schedule = row.lists.schedule;
+        c.encoding = row.lists.encoding;
+        c.block_q = 32;
+        c.block_kv = 48;
+        c.shape = {2, 6, 2, 75, 333};
+        c.layout = Layout::odd;
+        c.poison = Poison::partial;
+        c.splits = 3;
+        c.seed = seed++;
+        const Inputs inputs = make_inputs(c);
+        const RunResult whole = run(c, inputs);
+        check_result(c, inputs, whole);
+        CHECK(whole.report.skeleton == "matrix");
+        CHECK(whole.report.splits == 3);
+        c.slices = 4;
+        CHECK_MESSAGE(same_bits(whole, run(c, inputs)), replay_line(c, VulkanContext::shared()));
     }
 }
 

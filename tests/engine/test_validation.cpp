@@ -6,6 +6,7 @@
 
 using namespace vkattn_tests;
 using vkattn::Addressing;
+using vkattn::Path;
 using vkattn::Skeleton;
 
 TEST_SUITE_BEGIN("validation");
@@ -15,18 +16,23 @@ TEST_CASE("every internal barrier is needed: dropped in turn, each is seen") {
         Skeleton skeleton;
         vkattn::Widen widen;
         int32_t splits;
+        Path path = Path::scalar;
     };
-    for (const auto& [skeleton, widen, splits] :
+    for (const auto& [skeleton, widen, splits, path] :
          {Kernel{Skeleton::rows, vkattn::Widen::on, 1}, Kernel{Skeleton::tiles, vkattn::Widen::on, 2},
-          Kernel{Skeleton::decode, vkattn::Widen::off, 3}}) {
+          Kernel{Skeleton::decode, vkattn::Widen::off, 3},
+          Kernel{Skeleton::automatic, vkattn::Widen::off, 3, Path::khr}}) {
+        if (path == Path::khr && !shared_engine().capabilities().features.cooperative_matrix) continue;
         if (skeleton == Skeleton::decode && !shared_engine().capabilities().features.scalar_subgroup) continue;
         AttentionCase c;
         c.mask = "causal";
+        if (path == Path::khr) c.q_type = c.k_type = c.v_type = vkattn::ElementType::f16;
+        c.path = path;
         c.skeleton = skeleton;
         c.addressing = Addressing::binding;  // the layer follows descriptors, not addresses
         c.widen = widen;
         c.splits = splits;
-        c.shape = {1, 2, 1, 200, 200};
+        c.shape = path == Path::khr ? vkattn::Shape{1, 1, 1, 70, 100} : vkattn::Shape{1, 2, 1, 200, 200};
         c.slices = 2;  // the second record reuses the workspace of the first
         const Inputs inputs = make_inputs(c);
         RunOptions options;

@@ -83,6 +83,13 @@ std::vector<AttentionCase> table_of_problems() {
             scalar.path = vkattn::Path::scalar;
             table.push_back(scalar);
         }
+    for (int32_t dim :
+         {64, 128, 256, 512}) {  // a chunk of queries against many keys: matrices, else tiles, with splits
+        AttentionCase chunk = make_case(ElementType::f16, dim, dim, documents);
+        chunk.shape.q_len = 64;
+        chunk.splits = 4;
+        table.push_back(chunk);
+    }
     for (ElementType type : types) {
         for (int32_t dim : {64, 256}) {
             AttentionCase odd = make_case(type, dim, dim, causal);
