@@ -246,6 +246,10 @@ FeatureChain::FeatureChain(const Features& features) {
         cooperative_matrix2_.cooperativeMatrixReductions = VK_TRUE;
         cooperative_matrix2_.cooperativeMatrixConversions = VK_TRUE;
         cooperative_matrix2_.cooperativeMatrixPerElementOperations = VK_TRUE;
+        cooperative_matrix2_.cooperativeMatrixWorkgroupScope =
+            cooperative_matrix2_.cooperativeMatrixFlexibleDimensions =
+                cooperative_matrix2_.cooperativeMatrixTensorAddressing =
+                    features.workgroup_matrices ? VK_TRUE : VK_FALSE;
         *tail = &cooperative_matrix2_;
         tail = &cooperative_matrix2_.pNext;
     }

@@ -87,10 +87,17 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
         host.enabled.cooperative_matrix && c.features.subgroup_size_control && offered->features.cooperative_matrix;
     c.features.cooperative_matrix2 =
         host.enabled.cooperative_matrix2 && c.features.cooperative_matrix && offered->features.cooperative_matrix2;
+    c.features.workgroup_matrices =
+        host.enabled.workgroup_matrices && c.features.cooperative_matrix2 && offered->features.workgroup_matrices;
     c.features.matrix_bf16 = host.enabled.matrix_bf16 && c.features.cooperative_matrix && offered->features.matrix_bf16;
     for (const MatrixShape& shape : offered->matrix_shapes)
         if (c.features.cooperative_matrix && (shape.type != ElementType::bf16 || c.features.matrix_bf16))
             c.matrix_shapes.push_back(shape);
+    for (const WorkgroupMatrices& matrices : offered->workgroup_matrices)
+        if (c.features.workgroup_matrices && (matrices.type != ElementType::bf16 || c.features.matrix_bf16))
+            c.workgroup_matrices.push_back(matrices);
+    c.max_workgroup_matrix_dim = offered->max_workgroup_matrix_dim;
+    c.workgroup_matrix_shared_bytes = offered->workgroup_matrix_shared_bytes;
     c.features.debug_utils = host.enabled.debug_utils;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
@@ -136,7 +143,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.cache_key = c.device_key + "-" + (c.features.buffer_device_address ? "a" : "") +
                   (c.features.int64_addresses ? "i" : "") + (c.features.subgroup_size_control ? "f" : "") +
                   (c.features.required_subgroup_size ? "r" : "") + (c.features.cooperative_matrix ? "m" : "") +
-                  (c.features.cooperative_matrix2 ? "2" : "") + (c.features.matrix_bf16 ? "b" : "");
+                  (c.features.cooperative_matrix2 ? "2" : "") + (c.features.workgroup_matrices ? "w" : "") +
+                  (c.features.matrix_bf16 ? "b" : "");
 
     if (options.tuning != nullptr) impl->tuning_mismatch = tuning_mismatch(options.tuning->identity, c);
 

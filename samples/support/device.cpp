@@ -57,6 +57,7 @@ Features both(const Features& offered, const Features& asked) {
     features.scalar_subgroup = offered.scalar_subgroup && asked.scalar_subgroup;
     features.cooperative_matrix = offered.cooperative_matrix && asked.cooperative_matrix;
     features.cooperative_matrix2 = offered.cooperative_matrix2 && asked.cooperative_matrix2;
+    features.workgroup_matrices = offered.workgroup_matrices && asked.workgroup_matrices;
     features.matrix_bf16 = offered.matrix_bf16 && asked.matrix_bf16;
     features.preserve_nan_f32 = offered.preserve_nan_f32 && asked.preserve_nan_f32;
     return features;
