@@ -108,7 +108,7 @@ void repair_tile(BlockWalk walk) {
             KeyRun run = whole_run(walk, r);
             [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
                 multiply_qk(kv, run.end);
-                barrier();      // the last step's weights are used
+                if (!STAGED) barrier();     // the last step's weights are used; multiply_qk has one else
                 store_scores();
                 weigh_exactly(kv, run, pass == 0u);
                 if (pass == 0u) continue;
