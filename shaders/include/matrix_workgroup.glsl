@@ -46,9 +46,9 @@ MATRIX_ELEMENT value_element(const in uint row, const in uint col, const in MATR
 #define TENSOR_ROW(bound, vec4s, row) bound, (row).element >> ((vec4s) + 1)
 #endif
 
-// Rows of a layout must not lie in one another, and a matrix of up to 64 rows reaches less than 2^31 bytes.
+// Rows of a layout must not lie in one another, and a matrix of up to 128 rows reaches less than 2^31 bytes.
 bool is_addressable(RowPlace row, uint stride, uint dim) {
-    return ROW_PART(row) == 0u && stride % 8u == 0u && stride >= dim && stride < 1u << 24;
+    return ROW_PART(row) == 0u && stride % 8u == 0u && stride >= dim && stride < 1u << 23;
 }
 bool are_addressable() {
     return is_addressable(q_head(uint(b), uint(h)), params.q.stride_l, HEAD_DIM) && is_addressable(k_first, params.k.stride_l, HEAD_DIM) &&
