@@ -64,8 +64,8 @@ void settle_scores() { store_scores(); }
 
 void rescale_acc() {
     float factor = shared_factors[first_row + lane % MATRIX_M];
-    if (SUBGROUP_SIZE < MATRIX_M) {
-        [[dont_unroll]] for (uint i = SUBGROUP_SIZE; i < MATRIX_M; i += SUBGROUP_SIZE)
+    if (SCOPE_SIZE < MATRIX_M) {
+        [[dont_unroll]] for (uint i = SCOPE_SIZE; i < MATRIX_M; i += SCOPE_SIZE)
             factor = min(factor, shared_factors[first_row + (lane + i) % MATRIX_M]);
     }
     if (subgroupMin(factor) == 1.0) return;

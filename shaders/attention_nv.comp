@@ -1,7 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// attention_nv: scaled dot product attention on matrix units with softmax in registers (VK_NV_cooperative_matrix2 at subgroup scope),
-// for f16 or bf16 q, k and v.
+// attention_nv: scaled dot product attention on matrix units with softmax in registers (VK_NV_cooperative_matrix2), for f16 or bf16
+// q, k and v. A subgroup holds a matrix or, with WORKGROUP_MATRICES, the workgroup, which then has one matrix of TILE_ROWS rows for
+// each group of dims, and of STEP_KEYS keys.
 //
 //   as attention_khr, but a step's scores stay in matrices: score mod and mask are applied element by element, maxima and sums are
 //   row reductions, weights are converted to matrices that multiply. Neither scores nor weights go through shared memory, except
@@ -9,7 +10,11 @@
 //
 // q [B, Hq, Lq, D], k [B, Hkv, Lkv, D], v [B, Hkv, Lkv, Dv] -> o [B, Hq, Lq, Dv], lse [B, Hq, Lq].
 // Grid, shared memory: matrix_tile.glsl. Every subgroup of a row group has all of its scores. MATRIX_N == MATRIX_K, as a converted matrix
-// keeps its shape. target-env: vulkan1.3
+// keeps its shape. WORKGROUP_MATRICES: the head of matrix_workgroup.glsl, local size and MATRIX_M are of the device's list. target-env: vulkan1.3
+// also: -DWORKGROUP_MATRICES=1
+// also: -DWORKGROUP_MATRICES=1 -DADDRESSING=1
+// also: -DWORKGROUP_MATRICES=1 -DQ_TYPE=2 -DK_TYPE=2 -DV_TYPE=2 -DO_TYPE=2 -DQ_VEC4=0 -DK_VEC4=0 -DV_VEC4=0 -DO_VEC4=0
+// also: -DWORKGROUP_MATRICES=1 -DQ_TYPE=2 -DK_TYPE=2 -DV_TYPE=2 -DO_TYPE=0 -DADDRESSING=1 -DADDRESS_INT64=1
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_NV_cooperative_matrix2 : require
 #ifndef Q_TYPE
@@ -65,7 +70,9 @@ void begin_steps() {
     rounded_sums = MATRIX_ACC(0.0);
 }
 
-void settle_scores() { barrier(); }
+void settle_scores() {
+    if (STAGED) barrier();
+}
 
 void take_step(int kv, KeyRun run, bool tested) {
     MATRIX_ACC new_max = row_max, reduced;

@@ -108,7 +108,8 @@ Status make_set(const EngineImpl& engine, VkDescriptorPool pool, const Descripto
 
 Status bind_descriptors(const EngineImpl& engine, BindingImpl& binding, const std::vector<Slot>& slots) {
     const Capabilities& capabilities = engine.capabilities;
-    const uint64_t alignment = capabilities.storage_offset_alignment;
+    // At least 16 bytes, so that what lies at 16 bytes of a descriptor lies at 16 bytes of memory (matrix_workgroup.glsl).
+    const uint64_t alignment = window_alignment(capabilities);
     const Buffers& buffers = binding.buffers;
 
     DescriptorInfos infos;

@@ -224,6 +224,8 @@ Features usable(const Features& offered, const Features& enabled) {
         features.subgroup_size_control && offered.cooperative_matrix && enabled.cooperative_matrix;
     features.cooperative_matrix2 =
         features.cooperative_matrix && offered.cooperative_matrix2 && enabled.cooperative_matrix2;
+    features.workgroup_matrices =
+        features.cooperative_matrix2 && offered.workgroup_matrices && enabled.workgroup_matrices;
     features.matrix_bf16 = features.cooperative_matrix && offered.matrix_bf16 && enabled.matrix_bf16;
     features.preserve_nan_f32 = offered.preserve_nan_f32;
     features.debug_utils = enabled.debug_utils;
@@ -264,6 +266,10 @@ FeatureChain::FeatureChain(const Features& features) {
         cooperative_matrix2_.cooperativeMatrixReductions = VK_TRUE;
         cooperative_matrix2_.cooperativeMatrixConversions = VK_TRUE;
         cooperative_matrix2_.cooperativeMatrixPerElementOperations = VK_TRUE;
+        cooperative_matrix2_.cooperativeMatrixWorkgroupScope =
+            cooperative_matrix2_.cooperativeMatrixFlexibleDimensions =
+                cooperative_matrix2_.cooperativeMatrixTensorAddressing =
+                    features.workgroup_matrices ? VK_TRUE : VK_FALSE;
         *tail = &cooperative_matrix2_;
         tail = &cooperative_matrix2_.pNext;
     }

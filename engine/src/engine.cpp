@@ -80,6 +80,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     for (const MatrixShape& shape : offered->matrix_shapes)
         if (c.features.cooperative_matrix && (shape.type != ElementType::bf16 || c.features.matrix_bf16))
             c.matrix_shapes.push_back(shape);
+    for (const WorkgroupMatrices& matrices : offered->workgroup_matrices)
+        if (c.features.workgroup_matrices && (matrices.type != ElementType::bf16 || c.features.matrix_bf16))
+            c.workgroup_matrices.push_back(matrices);
+    c.max_workgroup_matrix_dim = offered->max_workgroup_matrix_dim;
+    c.workgroup_matrix_shared_bytes = offered->workgroup_matrix_shared_bytes;
     c.software = device->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     c.subgroup_size = subgroup.subgroupSize;
     if (c.features.required_subgroup_size) {
@@ -124,7 +129,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const HostDevice& host, const Eng
     c.cache_key = c.device_key + "-" + (c.features.buffer_device_address ? "a" : "") +
                   (c.features.int64_addresses ? "i" : "") + (c.features.subgroup_size_control ? "f" : "") +
                   (c.features.required_subgroup_size ? "r" : "") + (c.features.cooperative_matrix ? "m" : "") +
-                  (c.features.cooperative_matrix2 ? "2" : "") + (c.features.matrix_bf16 ? "b" : "");
+                  (c.features.cooperative_matrix2 ? "2" : "") + (c.features.workgroup_matrices ? "w" : "") +
+                  (c.features.matrix_bf16 ? "b" : "");
 
     if (options.tuning != nullptr) impl->tuning_mismatch = tuning_mismatch(options.tuning->identity, c);
 

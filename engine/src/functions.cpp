@@ -27,6 +27,8 @@ Result<InstanceFunctions> load_instance_functions(VkInstance instance,
     load(f.vkGetDeviceProcAddr, "vkGetDeviceProcAddr");
     load_optional(f.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR,
                   "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    load_optional(f.vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV,
+                  "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
     if (missing != nullptr)
         return error(Code::unsupported,
                      std::string("the instance has no ") + missing + "; create it with API version 1.1 or later");

@@ -32,6 +32,59 @@ std::vector<VkCooperativeMatrixPropertiesKHR> all_shapes(const InstanceFunctions
     return shapes;
 }
 
+std::vector<VkCooperativeMatrixFlexibleDimensionsPropertiesNV> all_flexible(const InstanceFunctions& functions,
+                                                                            VkPhysicalDevice physical_device) {
+    const auto ask = functions.vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV;
+    uint32_t count = 0;
+    if (ask == nullptr || ask(physical_device, &count, nullptr) != VK_SUCCESS) return {};
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV empty{};
+    empty.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV;
+    std::vector<VkCooperativeMatrixFlexibleDimensionsPropertiesNV> flexible(count, empty);
+    const VkResult result = ask(physical_device, &count, flexible.data());
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return {};
+    flexible.resize(count);
+    return flexible;
+}
+
+// A and B of one 16-bit type, accumulated in f32 by workgroups of a power of two, in steps that sizes of 8 to 64 can be multiples of.
+bool is_usable(const VkCooperativeMatrixFlexibleDimensionsPropertiesNV& p, VkComponentTypeKHR type) {
+    const auto steps = [](uint32_t size) { return size <= 64 && std::has_single_bit(size); };
+    return p.scope == VK_SCOPE_WORKGROUP_KHR && p.AType == type && p.BType == type &&
+           p.CType == VK_COMPONENT_TYPE_FLOAT32_KHR && p.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           p.saturatingAccumulation == VK_FALSE && steps(p.MGranularity) && steps(p.NGranularity) &&
+           steps(p.KGranularity) && std::has_single_bit(p.workgroupInvocations);
+}
+
+// Where the device has reductions, conversions and per-element operations.
+void require_workgroup_matrices(const InstanceFunctions& functions, VkPhysicalDevice physical_device,
+                                const VkPhysicalDeviceCooperativeMatrix2FeaturesNV& offered, bool bf16,
+                                Requirements& wanted) {
+    const auto refuse = [&](const std::string& why) {
+        wanted.reasons.push_back("no matrices of workgroups (" + why + "): nv uses those of subgroups");
+    };
+    if (offered.cooperativeMatrixWorkgroupScope != VK_TRUE || offered.cooperativeMatrixFlexibleDimensions != VK_TRUE ||
+        offered.cooperativeMatrixTensorAddressing != VK_TRUE)
+        return refuse("cooperativeMatrixWorkgroupScope, cooperativeMatrixFlexibleDimensions and "
+                      "cooperativeMatrixTensorAddressing are not offered together");
+    VkPhysicalDeviceCooperativeMatrix2PropertiesNV limits{};
+    limits.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV;
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &limits;
+    functions.vkGetPhysicalDeviceProperties2(physical_device, &properties);
+    for (const VkCooperativeMatrixFlexibleDimensionsPropertiesNV& p : all_flexible(functions, physical_device)) {
+        if (p.workgroupInvocations > limits.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize) continue;
+        const bool half = is_usable(p, VK_COMPONENT_TYPE_FLOAT16_KHR);
+        if (half || (bf16 && is_usable(p, VK_COMPONENT_TYPE_BFLOAT16_KHR)))
+            wanted.workgroup_matrices.push_back({p.MGranularity, p.NGranularity, p.KGranularity, p.workgroupInvocations,
+                                                 half ? ElementType::f16 : ElementType::bf16});
+    }
+    if (wanted.workgroup_matrices.empty()) return refuse("none multiplies f16 or bf16 into f32");
+    wanted.features.workgroup_matrices = true;
+    wanted.max_workgroup_matrix_dim = limits.cooperativeMatrixFlexibleDimensionsMaxDimension;
+    wanted.workgroup_matrix_shared_bytes = limits.cooperativeMatrixWorkgroupScopeReservedSharedMemory;
+}
+
 }  // namespace
 
 void require_matrices(const InstanceFunctions& functions, VkPhysicalDevice physical_device, uint32_t api_version,
@@ -105,11 +158,14 @@ void require_matrices(const InstanceFunctions& functions, VkPhysicalDevice physi
     wanted.features.cooperative_matrix2 =
         matrices2.cooperativeMatrixReductions == VK_TRUE && matrices2.cooperativeMatrixConversions == VK_TRUE &&
         matrices2.cooperativeMatrixPerElementOperations == VK_TRUE && maintenance4.maintenance4 == VK_TRUE;
-    if (wanted.features.cooperative_matrix2) wanted.extensions.push_back(VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME);
-    else
+    if (wanted.features.cooperative_matrix2) {
+        wanted.extensions.push_back(VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME);
+        require_workgroup_matrices(functions, physical_device, matrices2, has_type(ElementType::bf16), wanted);
+    } else {
         wanted.reasons.push_back(
             "no reductions, conversions and per-element operations on matrices "
             "(VK_NV_cooperative_matrix2, Vulkan 1.3): softmax of matrices goes through shared memory");
+    }
     wanted.features.matrix_bf16 = has_type(ElementType::bf16);
     wanted.extensions.push_back(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
     if (api_version < VK_API_VERSION_1_2) {

@@ -14,6 +14,7 @@ std::string module_name(const ModuleKey& key) {
     }
     name += std::string(".vec4-") + flag(key.q_vec4) + flag(key.k_vec4) + flag(key.v_vec4) + flag(key.o_vec4);
     name += std::string(".subgroup-") + flag(key.subgroup_reduce);
+    if (key.workgroup_matrices) name += ".workgroup-matrices";
     for (const auto& [id, value] : key.literals) name += '.' + std::to_string(id) + '-' + std::to_string(value);
     return name + '.' + key.hook_hash;
 }

@@ -46,6 +46,7 @@ CompileJob make_job(const ModuleKey& key, const EmittedHook& hook, SourceSet& in
     define("V_VEC4", flag(key.v_vec4));
     define("O_VEC4", flag(key.o_vec4));
     define("SUBGROUP_REDUCE", flag(key.subgroup_reduce));
+    define("WORKGROUP_MATRICES", flag(key.workgroup_matrices));
     if (!key.literals.empty()) {
         define("LITERAL_SIZES", "1");
         for (const SpecConstant& constant : spec_constants) {

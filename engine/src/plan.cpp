@@ -123,6 +123,7 @@ Variant make_variant(const Capabilities& capabilities, const Problem& problem, c
         module.k_vec4 = module.v_vec4 = true;
     }
     module.subgroup_reduce = choice.subgroup_reduce;
+    module.workgroup_matrices = choice.workgroup_matrices;
     module.hook_hash = hook.hash;
 
     variant.full_subgroups = matrix || (choice.subgroup_reduce && choice.skeleton != Skeleton::rows);
@@ -153,9 +154,8 @@ Variant make_variant(const Capabilities& capabilities, const Problem& problem, c
     };
     if (matrix) {
         const std::pair<uint32_t, uint32_t> sizes[] = {
-            {SPEC_MATRIX_M, choice.matrix.m}, {SPEC_MATRIX_N, choice.matrix.n},
-            {SPEC_MATRIX_K, choice.matrix.k}, {SPEC_SUBGROUP_SIZE, choice.lanes},
-            {SPEC_QK_CHUNK, choice.qk_chunk}, {SPEC_VALUE_CHUNK, choice.value_chunk},
+            {SPEC_MATRIX_M, choice.matrix.m}, {SPEC_MATRIX_N, choice.matrix.n}, {SPEC_MATRIX_K, choice.matrix.k},
+            {SPEC_SCOPE_SIZE, choice.lanes},  {SPEC_QK_CHUNK, choice.qk_chunk}, {SPEC_VALUE_CHUNK, choice.value_chunk},
         };
         variant.constants.insert(variant.constants.end(), std::begin(sizes), std::end(sizes));
         if (choice.literal_sizes) module.literals.swap(variant.constants);

@@ -38,7 +38,10 @@ std::vector<Rung> ladder(const Features& enabled) {
     std::vector<Rung> rungs;
     Features features = enabled;
     const auto add = [&](const char* name, Path path) { rungs.push_back({name, path, features, {}}); };
-    if (features.cooperative_matrix && features.cooperative_matrix2) add("nv", Path::nv);
+    const bool nv = features.cooperative_matrix && features.cooperative_matrix2;
+    if (nv && features.workgroup_matrices) add("nv with matrices of workgroups", Path::nv);
+    features.workgroup_matrices = false;
+    if (nv) add("nv", Path::nv);
     features.cooperative_matrix2 = false;
     if (features.cooperative_matrix) add("khr", Path::khr);
     features.cooperative_matrix = features.matrix_bf16 = false;

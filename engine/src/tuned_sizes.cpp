@@ -206,6 +206,7 @@ KernelSizes sizes_of(const Choice& choice, const TuningKey& key) {
         sizes.matrix_m = choice.matrix.m;
         sizes.matrix_n = choice.matrix.n;
         sizes.matrix_k = choice.matrix.k;
+        sizes.workgroup_matrices = choice.workgroup_matrices;
         return sizes;
     }
     switch (choice.skeleton) {

@@ -22,8 +22,9 @@ struct Choice {
     uint32_t micro_cols = 4;
     uint64_t shared_bytes = 0;  // of a workgroup, as far as it depends on these; rows: 0
     uint32_t splits = 1;
-    MatrixShape matrix;   // Path::khr
-    uint32_t lanes = 32;  // of a subgroup, which the kernel is told
+    MatrixShape matrix;               // Path::khr and nv
+    bool workgroup_matrices = false;  // Path::nv: the workgroup holds a matrix, not a subgroup
+    uint32_t lanes = 32;              // invocations that hold a matrix
     uint32_t qk_chunk = 64;
     uint32_t value_chunk = 64;
     bool literal_sizes = false;  // compiled in instead of specialized

@@ -107,6 +107,7 @@ class Neighbours {
         vary_subgroup();
     }
     void vary_matrix() {
+        if (from_.workgroup_matrices) return vary_workgroup_matrices();
         vary({&KernelSizes::step_keys}, {&KernelSizes::step_keys});
         vary({&KernelSizes::workgroup_size}, {&KernelSizes::workgroup_size});
         vary({&KernelSizes::tile_rows}, {&KernelSizes::tile_rows});
@@ -119,6 +120,18 @@ class Neighbours {
             sizes.matrix_n = shape.n;
             sizes.matrix_k = shape.k;
             sizes.tile_rows = std::max(from_.tile_rows, shape.m);
+            add(sizes);
+        }
+        vary_subgroup();
+    }
+
+    void vary_workgroup_matrices() {
+        vary({&KernelSizes::step_keys}, {&KernelSizes::step_keys});
+        vary({&KernelSizes::tile_rows, &KernelSizes::matrix_m}, {&KernelSizes::tile_rows, &KernelSizes::matrix_m});
+        vary({&KernelSizes::matrix_n, &KernelSizes::matrix_k}, {&KernelSizes::matrix_n, &KernelSizes::matrix_k});
+        for (const WorkgroupMatrices& matrices : capabilities_.workgroup_matrices) {
+            KernelSizes sizes = from_;
+            sizes.workgroup_size = matrices.invocations;
             add(sizes);
         }
         vary_subgroup();
@@ -145,6 +158,10 @@ class Neighbours {
             problem.path = path;
             if (!software) add_own(problem);
         }
+        if (software || !capabilities_.features.workgroup_matrices) return;
+        Capabilities by_subgroups = capabilities_;  // plan() takes matrices of workgroups where it can
+        by_subgroups.features.workgroup_matrices = false;
+        if (const auto choice = choose(by_subgroups, problem, hook_)) add(sizes_of(*choice, choice->key));
     }
     Addressing from_addressing() const {
         const auto choice = choose(capabilities_, problem_, hook_);

@@ -167,6 +167,7 @@ TunedSizes take_sizes(Fields& fields) {
     tuned.sizes.path = fields.take_word("path", paths);
     tuned.sizes.skeleton = fields.take_word("skeleton", skeletons, "auto");
     tuned.sizes.widen = fields.take_flag("widen", "no");
+    tuned.sizes.workgroup_matrices = fields.take_flag("workgroup_matrices", "no");
     for (const SizeField& field : size_fields)
         tuned.sizes.*field.member = fields.take_number(field.name, max_size, "0");
     tuned.before_us = fields.take_number("before_us", std::numeric_limits<uint32_t>::max());
@@ -191,6 +192,7 @@ std::string to_text(const KernelSizes& sizes) {
     std::string text = "path=" + std::string(to_string(sizes.path));
     if (sizes.skeleton != Skeleton::automatic) text += " skeleton=" + std::string(to_string(sizes.skeleton));
     if (sizes.widen) text += " widen=yes";
+    if (sizes.workgroup_matrices) text += " workgroup_matrices=yes";
     for (const SizeField& field : size_fields)
         if (sizes.*field.member != 0) text += " " + std::string(field.name) + "=" + std::to_string(sizes.*field.member);
     return text;

@@ -36,6 +36,7 @@ struct ModuleKey {
                 o_type = ElementType::f32;
     bool q_vec4 = true, k_vec4 = true, v_vec4 = true, o_vec4 = true;
     bool subgroup_reduce = false;
+    bool workgroup_matrices = false;  // attention_nv
     std::string hook_hash;
     // Sizes that are compiled in instead of specialized, as {id, value}; all others have their defaults. Empty: none are.
     std::vector<std::pair<uint32_t, uint32_t>> literals;

@@ -31,6 +31,7 @@ int list(const Options& options) {
         if (wanted->features.cooperative_matrix2) paths.push_back("nv");
         std::string names;
         for (const std::string& path : paths) names += path + ", ";
+        if (wanted->features.workgroup_matrices) names.insert(names.size() - 2, " (also on matrices of workgroups)");
         std::printf("   paths: %s%s\n", names.c_str(),
                     wanted->features.buffer_device_address ? "by addresses or descriptors" : "by descriptors");
         for (const std::string& reason : wanted->reasons) std::printf("   - %s\n", reason.c_str());
@@ -40,6 +41,7 @@ int list(const Options& options) {
                           {"kind", support::kind_text(device.type)},
                           {"api_version", support::version_text(device.api_version)},
                           {"paths", paths},
+                          {"workgroup_matrices", wanted->features.workgroup_matrices},
                           {"buffer_device_address", wanted->features.buffer_device_address},
                           {"reasons", wanted->reasons}});
     }

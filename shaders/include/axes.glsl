@@ -65,4 +65,9 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif
 
+// Whose matrices attention_nv multiplies. 1: the workgroup's, which come from the tensors; 0: a subgroup's, staged in shared memory.
+#ifndef WORKGROUP_MATRICES
+#define WORKGROUP_MATRICES 0
+#endif
+
 #endif

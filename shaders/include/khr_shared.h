@@ -2,11 +2,13 @@
 // SIZE(name, value) and SHARED(type, bytes of an element, name, elements) defined and the specialization constants in sight; it
 // undefines both again. Both languages read the values as arithmetic on unsigned integers.
 //
+// STAGED, a bool, says whether queries, keys and values go through it; arrays that are not used are of 16 bytes.
+//
 // Every array is a multiple of 16 bytes, because matrices are loaded from 16-byte boundaries. Row strides are 16 bytes more than a
 // row, so that rows begin in different banks.
 
 SIZE(ROW_GROUPS, TILE_ROWS / MATRIX_M)                                  // MATRIX_M rows each
-SIZE(VALUE_SPLIT, WORKGROUP_SIZE / SUBGROUP_SIZE / ROW_GROUPS)          // subgroups that share a row group
+SIZE(VALUE_SPLIT, WORKGROUP_SIZE / SCOPE_SIZE / ROW_GROUPS)          // subgroups that share a row group
 SIZE(QK_CHUNKS, (HEAD_DIM + QK_CHUNK - 1u) / QK_CHUNK)
 SIZE(VALUE_CHUNKS, (VALUE_DIM + VALUE_CHUNK - 1u) / VALUE_CHUNK)
 
@@ -20,10 +22,10 @@ SIZE(WEIGHT_STRIDE, STEP_KEYS / 4u + 2u)                                // of a 
 SIZE(OUTPUT_COLS, MATRIX_N * VALUE_SPLIT)
 SIZE(SCORE_STRIDE, (STEP_KEYS > OUTPUT_COLS ? STEP_KEYS : OUTPUT_COLS) / 4u + 1u)
 
-SHARED(uvec2, 8u, shared_queries, TILE_ROWS * QUERY_STRIDE)
-SHARED(uvec2, 8u, shared_stage, STEP_KEYS * (QK_CHUNK > VALUE_CHUNK ? KEY_STRIDE : VALUE_STRIDE))
+SHARED(uvec2, 8u, shared_queries, STAGED ? TILE_ROWS * QUERY_STRIDE : 2u)
+SHARED(uvec2, 8u, shared_stage, STAGED ? STEP_KEYS * (QK_CHUNK > VALUE_CHUNK ? KEY_STRIDE : VALUE_STRIDE) : 2u)
 SHARED(vec4, 16u, shared_scores, TILE_ROWS * SCORE_STRIDE)
-SHARED(uvec2, 8u, shared_weights, TILE_ROWS * WEIGHT_STRIDE)
+SHARED(uvec2, 8u, shared_weights, STAGED ? TILE_ROWS * WEIGHT_STRIDE : 2u)
 SHARED(float, 4u, shared_factors, TILE_ROWS)
 #undef SIZE
 #undef SHARED

@@ -10,32 +10,11 @@
 #ifndef VKATTN_MATRIX_ATTEND_GLSL
 #define VKATTN_MATRIX_ATTEND_GLSL
 
-void multiply_pv(int kv, int end) {
-    const uint groups = VALUE_CHUNK / 4u;
-    [[dont_unroll]] for (uint chunk = 0u; chunk < VALUE_CHUNKS; chunk++) {
-        if (chunk > 0u) barrier();      // the last chunk is used
-        [[dont_unroll]] for (uint i = tid; i < STEP_KEYS * groups; i += WORKGROUP_SIZE) {
-            uint key = i / groups, group = chunk * groups + i % groups;
-            uvec2 words = uvec2(0u);
-            if (kv + int(key) < end && group < VALUE_GROUPS) words = v_words(row_add(v_first, v_step(uint(kv) + key)), group);
-            shared_stage[key * VALUE_STRIDE + i % groups] = words;
-        }
-        barrier();      // the chunk is staged; the first time also: what take_step left in shared memory is there
-        if (chunk == 0u) rescale_acc();
-        STEP_LOOP for (uint key = 0u; key < STEP_KEYS; key += MATRIX_K) {
-            MATRIX_A weights = step_weights(key);
-            [[unroll]] for (uint c = 0u; c < VALUE_CHUNKS; c++) {
-                if (c != chunk) continue;
-                [[unroll]] for (uint t = 0u; t < CHUNK_MATRICES; t++) {
-                    MATRIX_B values;
-                    coopMatLoad(values, shared_stage, key * VALUE_STRIDE + (t * VALUE_SPLIT + split) * (MATRIX_N / 4u), VALUE_STRIDE,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                    acc[c * CHUNK_MATRICES + t] = coopMatMulAdd(weights, values, acc[c * CHUNK_MATRICES + t]);
-                }
-            }
-        }
-    }
-}
+#if WORKGROUP_MATRICES
+#include "matrix_workgroup.glsl"
+#else
+#include "matrix_staged.glsl"
+#endif
 
 void attend_tile(BlockWalk walk) {
     begin_steps();
@@ -93,13 +72,13 @@ void store_tile() {
         [[unroll]] for (uint n = 0u; n < ACC_MATRICES; n++) {
             if (n == j) coopMatStore(acc[n], shared_scores, first_group, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
         }
-        subgroup_barrier();     // the subgroup's matrix is there
-        [[dont_unroll]] for (uint i = lane; i < MATRIX_M * groups; i += SUBGROUP_SIZE) {
+        scope_barrier();     // the scope's matrix is there
+        [[dont_unroll]] for (uint i = lane; i < MATRIX_M * groups; i += SCOPE_SIZE) {
             vec4 value = shared_scores[first_group + i / groups * SCORE_STRIDE + i % groups];
             finite = finite && is_finite(value);
             store_group(first_row + i / groups, (j * VALUE_SPLIT + split) * groups + i % groups, value);
         }
-        subgroup_barrier();     // it is stored
+        scope_barrier();     // it is stored
     }
     if (!finite) atomicOr(shared_not_finite[0], 1u);
 }
@@ -139,6 +118,7 @@ void repair_tile(BlockWalk walk) {
             KeyRun run = walk_run(walk, r, passed);
             [[dont_unroll]] for (int kv = run.begin; kv < run.end; kv += int(STEP_KEYS)) {
                 multiply_qk(kv, run.end);
+                if (!STAGED) barrier();     // the last step's weights are used; multiply_qk has one else
                 store_scores();
                 weigh_exactly(kv, run, pass == 0u);
                 if (pass == 0u) continue;
@@ -161,10 +141,10 @@ void repair_tile(BlockWalk walk) {
 }
 
 void main() {
-    tid = gl_SubgroupID * SUBGROUP_SIZE + gl_SubgroupInvocationID;
-    lane = gl_SubgroupInvocationID;
-    first_row = gl_SubgroupID / VALUE_SPLIT * MATRIX_M;
-    split = gl_SubgroupID % VALUE_SPLIT;
+    lane = scope_invocation();
+    tid = scope_id() * SCOPE_SIZE + lane;
+    first_row = scope_id() / VALUE_SPLIT * MATRIX_M;
+    split = scope_id() % VALUE_SPLIT;
     uint part = gl_WorkGroupID.x + push.tile_base;
     key_split = part % SPLITS;
     TilePlace tile = ordered_tile_place(part / SPLITS);
@@ -175,11 +155,23 @@ void main() {
     v_first = v_head(uint(b), uint(tile.kv_head));
     [[unroll]] for (uint i = 0u; i < LANE_ROWS; i++) mask_values[i] = mask_row(b, h, query_row(lane_row(i)));
     if (tid == 0u) shared_not_finite[0] = 0u;
-    stage_queries();
+    take_queries();
     barrier();      // the flag is clear
 
     BlockWalk walk = walk_share(walk_tile(b, h, first_q, TILE_ROWS, int(STEP_KEYS), tid), key_split, STEP_KEYS);
+#if WORKGROUP_MATRICES
+    // Twice, so that neither has the other's loads in its loops.
+    if (by_tensor) {
+        by_tensor = true;
+        attend_tile(walk);
+    } else {
+        by_tensor = false;
+        attend_tile(walk);
+    }
+    by_tensor = false;      // in a repair: one way of loading less to compile
+#else
     attend_tile(walk);
+#endif
     store_tile();
     // Everybody's verdict is in, and o or the split's part is written: a repair writes it again, by other invocations.
     controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsShared | gl_StorageSemanticsBuffer,

@@ -3,10 +3,11 @@
 // beside this one would be taken for it). matrix_attend.glsl has the rest. q, k and v are of one 16-bit type.
 //
 // Grid: x = flat tile * SPLITS + key split (tile_rows.glsl), so that neighbours share keys.
-// A row group is MATRIX_M rows; VALUE_SPLIT subgroups share one and take every VALUE_SPLIT-th matrix of its output. Accumulators stay in
-// registers over all keys: MATRIX_M * Dv / (VALUE_SPLIT * SUBGROUP_SIZE) an invocation. Loops that index them are innermost and
+// A row group is MATRIX_M rows; VALUE_SPLIT subgroups share one and take every VALUE_SPLIT-th matrix of its output; with
+// WORKGROUP_MATRICES the tile is one row group and the workgroup takes all of its output. Accumulators stay in
+// registers over all keys: MATRIX_M * Dv / (VALUE_SPLIT * SCOPE_SIZE) an invocation. Loops that index them are innermost and
 // unrolled: drivers do not unroll a loop around one that stays, and keep the array in memory then.
-// Everything is staged with zeros past the ends of rows and runs, so that dims, lengths and alignment may be anything. All
+// Queries, keys and values: matrix_staged.glsl, matrix_workgroup.glsl. All
 // subgroups multiply equally often: some Intel drivers hang otherwise.
 // Shared memory: khr_shared.h, and 32 bytes.
 #ifndef VKATTN_MATRIX_TILE_GLSL
@@ -22,6 +23,7 @@
 #include "partials.glsl"
 #include "matrix_types.glsl"
 
+const bool STAGED = WORKGROUP_MATRICES == 0;
 #define SIZE(name, value) const uint name = value;
 #define SHARED(type, bytes, name, elements) shared type name[elements];
 #include "khr_shared.h"
@@ -32,15 +34,15 @@ const uint CHUNK_MATRICES = VALUE_CHUNK / OUTPUT_COLS;              // of a subg
 const uint ACC_MATRICES = VALUE_CHUNKS * CHUNK_MATRICES;
 const uint REPAIR_PASSES = (TILE_ROWS * VALUE_GROUPS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;   // a group of o an invocation in each
 
-// Rows by lanes: a subgroup takes SOFTMAX_ROWS rows of its row group, ROW_LANES lanes a row or LANE_ROWS rows a lane; a lane has every
+// Rows by lanes, a scope's invocations: it takes SOFTMAX_ROWS rows of its row group, ROW_LANES lanes a row or LANE_ROWS rows a lane; a lane has every
 // ROW_LANES-th group of four keys.
 const uint SOFTMAX_ROWS = (MATRIX_M + VALUE_SPLIT - 1u) / VALUE_SPLIT;
-const uint LANES_AT_MOST = SUBGROUP_SIZE > SOFTMAX_ROWS ? SUBGROUP_SIZE / SOFTMAX_ROWS : 1u;
+const uint LANES_AT_MOST = SCOPE_SIZE > SOFTMAX_ROWS ? SCOPE_SIZE / SOFTMAX_ROWS : 1u;
 const uint ROW_LANES = LANES_AT_MOST < STEP_KEYS / 4u ? LANES_AT_MOST : STEP_KEYS / 4u;
-const uint LANE_ROWS = SOFTMAX_ROWS > SUBGROUP_SIZE ? SOFTMAX_ROWS / SUBGROUP_SIZE : 1u;
+const uint LANE_ROWS = SOFTMAX_ROWS > SCOPE_SIZE ? SOFTMAX_ROWS / SCOPE_SIZE : 1u;
 const uint LANE_GROUPS = STEP_KEYS / 4u / ROW_LANES;
 
-uint tid, lane, first_row, split;               // first_row: of this subgroup's row group in the tile; split: its share of Dv
+uint tid, lane, first_row, split;               // first_row: of this scope's row group in the tile; split: its share of Dv
 uint key_split;                                 // the workgroup's share of the keys
 int b, h, first_q;
 RowPlace k_first, v_first;
@@ -52,11 +54,11 @@ MATRIX_ACC acc[ACC_MATRICES];
 
 // The tile's row that a lane softens as its i-th; lanes beyond SOFTMAX_ROWS * ROW_LANES repeat others' and write nothing.
 uint lane_row(uint i) {
-    uint row = split * SOFTMAX_ROWS + i * SUBGROUP_SIZE + lane / ROW_LANES;
+    uint row = split * SOFTMAX_ROWS + i * SCOPE_SIZE + lane / ROW_LANES;
     return first_row + min(row, MATRIX_M - 1u);
 }
 bool lane_owns(uint i) {
-    uint row = i * SUBGROUP_SIZE + lane / ROW_LANES;
+    uint row = i * SCOPE_SIZE + lane / ROW_LANES;
     return row < SOFTMAX_ROWS && split * SOFTMAX_ROWS + row < MATRIX_M;
 }
 
@@ -72,45 +74,8 @@ float reduce_row(float x, const bool sum) {
     return x;
 }
 
-void stage_queries() {
-    const uint groups = QK_CHUNKS * QK_CHUNK / 4u;
-    RowPlace q_first = q_head(uint(b), uint(h));
-    [[dont_unroll]] for (uint i = tid; i < TILE_ROWS * groups; i += WORKGROUP_SIZE) {
-        uint row = i / groups, group = i % groups;
-        uvec2 words = uvec2(0u);
-        if (group < QK_GROUPS) words = q_words(row_add(q_first, q_step(uint(query_row(row)))), group);
-        shared_queries[row * QUERY_STRIDE + group] = words;
-    }
-}
-
-// The first key of this subgroup's t-th score matrix; from STEP_KEYS on it is a repetition.
+// The first key of this scope's t-th score matrix; from STEP_KEYS on it is a repetition.
 uint score_key(uint t) { return (t * SCORE_SPLIT + split % SCORE_SPLIT) * MATRIX_N; }
-
-// scores = queries . keys of [kv, kv + STEP_KEYS); keys from `end` on count as zeros and are not read.
-void multiply_qk(int kv, int end) {
-    [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) scores[t] = MATRIX_ACC(0.0);
-    [[dont_unroll]] for (uint chunk = 0u; chunk < QK_CHUNKS; chunk++) {
-        barrier();      // the stage's last readers are done; the first time also: queries are staged
-        [[dont_unroll]] for (uint i = tid; i < STEP_KEYS * (QK_CHUNK / 4u); i += WORKGROUP_SIZE) {
-            uint key = i / (QK_CHUNK / 4u), group = chunk * (QK_CHUNK / 4u) + i % (QK_CHUNK / 4u);
-            uvec2 words = uvec2(0u);
-            if (kv + int(key) < end && group < QK_GROUPS) words = k_words(row_add(k_first, k_step(uint(kv) + key)), group);
-            shared_stage[key * KEY_STRIDE + i % (QK_CHUNK / 4u)] = words;
-        }
-        barrier();      // the chunk is staged
-        [[dont_unroll]] for (uint d = 0u; d < QK_CHUNK; d += MATRIX_K) {
-            MATRIX_A queries;
-            coopMatLoad(queries, shared_queries, first_row * QUERY_STRIDE + (chunk * QK_CHUNK + d) / 4u, QUERY_STRIDE,
-                        gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) {
-                uint key = score_key(t) % STEP_KEYS;
-                MATRIX_B keys;
-                coopMatLoad(keys, shared_stage, key * KEY_STRIDE + d / 4u, KEY_STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
-                scores[t] = coopMatMulAdd(queries, keys, scores[t]);
-            }
-        }
-    }
-}
 
 void store_scores() {
     [[unroll]] for (uint t = 0u; t < SCORE_MATRICES; t++) {

@@ -26,12 +26,14 @@ SPEC(10, SPLITS, 1)
 SPEC(11, UNIFORM_LOADS, 0)
 // merge_splits: 1 when scores went through a score mod and so are in units of exp, not exp2.
 SPEC(12, NATURAL_SCORES, 0)
-// Matrix kernels: the device's matrix shape, and what its scope, a subgroup, holds. All powers of two, MATRIX_* multiples of 8.
+// Matrix kernels: the shape of a matrix, and the invocations that hold one: a subgroup or, with WORKGROUP_MATRICES, the workgroup.
+// All powers of two, MATRIX_* multiples of 8.
 SPEC(16, MATRIX_M, 16)
 SPEC(17, MATRIX_N, 8)
 SPEC(18, MATRIX_K, 8)
-SPEC(19, SUBGROUP_SIZE, 16)
-// attention_khr: elements of a row of k, and of v, that are staged at once; multiples of MATRIX_K, and of MATRIX_N * VALUE_SPLIT.
+SPEC(19, SCOPE_SIZE, 16)
+// Elements of a row of k, and of v, that are staged at once; multiples of MATRIX_K, and of MATRIX_N * VALUE_SPLIT. With
+// WORKGROUP_MATRICES nothing is staged: MATRIX_K and MATRIX_N.
 SPEC(20, QK_CHUNK, 64)
 SPEC(21, VALUE_CHUNK, 64)
 #undef SPEC

@@ -3,6 +3,7 @@
 //   RowStep  k_step(rows)              how far `rows` rows are; row l is row_add(k_head(b, h), k_step(l))
 //   vec4     k_group(row, group)       elements 4 * group .. + 3 as f32, 0 past the end of the row
 //   uvec2    k_words(row, group)       the same as they lie in memory; 16-bit types only
+//   uint     k_half(row, e)            element e, which the row has, in the lower half; 16-bit types only
 #ifndef VKATTN_TENSOR_ACCESS_GLSL
 #define VKATTN_TENSOR_ACCESS_GLSL
 

@@ -78,6 +78,7 @@ uvec2 READ(words)(RowPlace row, uint group) {
     return words;
 }
 vec4 READ(group)(RowPlace row, uint group) { return READ_DECODE(READ(words)(row, group)); }
+uint READ(half)(RowPlace row, uint e) { return READ_UNIT(row, e >> 2)[(e >> 1) & 1u] >> (16u * (e & 1u)) & 0xffffu; }
 #endif
 
 #else

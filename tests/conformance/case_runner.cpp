@@ -144,11 +144,13 @@ Result<PreparedCase> prepare(const AttentionCase& c) {
 CaseRunner::CaseRunner(const Device& device, const vkattn::ShaderCompiler* compiler)
     : device_(device), compiler_(compiler) {}
 
-Result<vkattn::Engine*> CaseRunner::engine(bool subgroups) {
-    std::unique_ptr<vkattn::Engine>& made = engines_[subgroups ? 1 : 0];
+Result<vkattn::Engine*> CaseRunner::engine(const TestedPath& path) {
+    const bool by_subgroups = !path.workgroup_matrices && device_.enabled().workgroup_matrices;
+    std::unique_ptr<vkattn::Engine>& made = engines_[!path.subgroups ? 0 : by_subgroups ? 1 : 2];
     if (made == nullptr) {
         vkattn::HostDevice host = device_.host();
-        if (!subgroups) host.enabled.scalar_subgroup = host.enabled.subgroup_size_control = false;
+        if (by_subgroups) host.enabled.workgroup_matrices = false;
+        if (!path.subgroups) host.enabled.scalar_subgroup = host.enabled.subgroup_size_control = false;
         vkattn::EngineOptions options;
         options.compiler = compiler_;
         auto engine = vkattn::Engine::create(host, options);
@@ -161,7 +163,9 @@ Result<vkattn::Engine*> CaseRunner::engine(bool subgroups) {
 std::string CaseRunner::why_not(const TestedPath& path) {
     if (!path.subgroups && !device_.enabled().scalar_subgroup)
         return "the device has no subgroup operations: it is the same as with them";
-    auto used = engine(path.subgroups);
+    if (path.path == vkattn::Path::nv && path.workgroup_matrices && !device_.enabled().workgroup_matrices)
+        return "the device has no matrices of workgroups with tensor addressing";
+    auto used = engine(path);
     if (!used) return used.status().message;
     // A call that every path takes where the device offers it.
     AttentionCase c;
@@ -181,7 +185,7 @@ CaseOutcome CaseRunner::run(const TestedPath& path, const AttentionCase& asked, 
     const AttentionCase c = on_path(path, asked);
     const Inputs& inputs = prepared.inputs;
     device_.log().clear();
-    auto used = engine(path.subgroups);
+    auto used = engine(path);
     if (!used) return failed(outcome, used.status());
     vkattn::Problem problem = on_path(path, problem_of(c, inputs));
     if (c.shape.kv_len == 0) problem.max_shape.kv_len = 0;  // k and v may be null where no call has keys

@@ -37,13 +37,13 @@ class CaseRunner {
     std::string why_not(const TestedPath& path);
     CaseOutcome run(const TestedPath& path, const AttentionCase& attention_case, const PreparedCase& prepared,
                     bool bits);
-    // The device's engine, or one that sees no subgroup operations.
-    vkattn::Result<vkattn::Engine*> engine(bool subgroups);
+    // The device's engine, or one that does not see what the path goes without.
+    vkattn::Result<vkattn::Engine*> engine(const TestedPath& path);
 
   private:
     const vkattn::support::Device& device_;
     const vkattn::ShaderCompiler* compiler_;
-    std::unique_ptr<vkattn::Engine> engines_[2];
+    std::unique_ptr<vkattn::Engine> engines_[3];
 };
 
 }  // namespace vkattn_tests

@@ -50,7 +50,7 @@ class DeviceTest {
         : task_(task), emit_(emit), device_(device), runner_(device, compiler), prepared_(task.cases.size()) {}
 
     bool open() {
-        auto engine = runner_.engine(true);
+        auto engine = runner_.engine(TestedPath{});
         if (!engine) return stop(engine.status().message);
         emit_({{"event", "device"}, {"facts", facts_of(device_, (*engine)->capabilities())}});
         return true;
@@ -123,7 +123,7 @@ class DeviceTest {
             emit_({{"event", "figure"}, {"call", name}, {"skipped", why}});
             return true;
         };
-        auto engine = runner_.engine(path.subgroups);
+        auto engine = runner_.engine(path);
         if (!engine) return skipped(engine.status().message);
         vkattn::bench::Budget budget;
         budget.run_ms = 150.0;

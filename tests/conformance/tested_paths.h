@@ -20,10 +20,11 @@ struct TestedPath {
     vkattn::Skeleton skeleton = vkattn::Skeleton::automatic;
     vkattn::Addressing addressing = vkattn::Addressing::automatic;
     vkattn::Widen widen = vkattn::Widen::automatic;
-    int32_t splits = 0;         // Problem::splits
-    Lists lists = Lists::runs;  // others: only cases of the list schedule
-    bool subgroups = true;      // false: as on a device without subgroup operations
-    int32_t max_dims = 1152;    // cases with a larger D + Dv are left out
+    int32_t splits = 0;              // Problem::splits
+    Lists lists = Lists::runs;       // others: only cases of the list schedule
+    bool subgroups = true;           // false: as on a device without subgroup operations
+    bool workgroup_matrices = true;  // false: as on a device without matrices of workgroups; true: of Path::nv these
+    int32_t max_dims = 1152;         // cases with a larger D + Dv are left out
     bool benchmarked = true;
 };
 

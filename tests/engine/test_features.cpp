@@ -9,10 +9,10 @@ using vkattn::usable;
 namespace {
 
 // What a host enables, each after what it builds upon.
-constexpr bool Features::*fields[] = {&Features::buffer_device_address, &Features::int64_addresses,
-                                      &Features::subgroup_size_control, &Features::required_subgroup_size,
-                                      &Features::scalar_subgroup,       &Features::cooperative_matrix,
-                                      &Features::cooperative_matrix2,   &Features::matrix_bf16};
+constexpr bool Features::*fields[] = {
+    &Features::buffer_device_address,  &Features::int64_addresses,    &Features::subgroup_size_control,
+    &Features::required_subgroup_size, &Features::scalar_subgroup,    &Features::cooperative_matrix,
+    &Features::cooperative_matrix2,    &Features::workgroup_matrices, &Features::matrix_bf16};
 constexpr uint32_t n_fields = sizeof fields / sizeof fields[0];
 
 Features features_of(uint32_t bits) {
@@ -38,6 +38,7 @@ TEST_CASE("features: what is used is offered, enabled, and has what it builds up
             Features wanted = both;
             if (!both.subgroup_size_control) wanted.required_subgroup_size = wanted.cooperative_matrix = false;
             if (!wanted.cooperative_matrix) wanted.cooperative_matrix2 = wanted.matrix_bf16 = false;
+            if (!wanted.cooperative_matrix2) wanted.workgroup_matrices = false;
             if (bits_of(used) != bits_of(wanted)) wrong++;
         }
     CHECK(wrong == 0);

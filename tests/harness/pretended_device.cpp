@@ -22,6 +22,7 @@ PFN_vkGetDeviceProcAddr next_get_device_proc_addr = nullptr;
 PFN_vkGetPhysicalDeviceProperties next_properties = nullptr;
 PFN_vkGetPhysicalDeviceProperties2 next_properties2 = nullptr;
 PFN_vkGetPhysicalDeviceFeatures2 next_features2 = nullptr;
+PFN_vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV next_flexible_dimensions = nullptr;
 PFN_vkCreateComputePipelines next_create_compute_pipelines = nullptr;
 PFN_vkCreateShaderModule next_create_shader_module = nullptr;
 
@@ -78,13 +79,28 @@ void VKAPI_CALL get_properties2(VkPhysicalDevice device, VkPhysicalDevicePropert
             auto& sizes = *reinterpret_cast<VkPhysicalDeviceSubgroupSizeControlProperties*>(s);
             replace(sizes.minSubgroupSize, p.min_subgroup_size);
             replace(sizes.maxSubgroupSize, p.max_subgroup_size);
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV &&
+                   !p.workgroup_matrices.empty()) {
+            auto& matrices = *reinterpret_cast<VkPhysicalDeviceCooperativeMatrix2PropertiesNV*>(s);
+            matrices.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize = 1024;
+            matrices.cooperativeMatrixFlexibleDimensionsMaxDimension = p.max_workgroup_matrix_dim;
+            matrices.cooperativeMatrixWorkgroupScopeReservedSharedMemory = 1024;
         }
     });
 }
 
 void VKAPI_CALL get_features2(VkPhysicalDevice device, VkPhysicalDeviceFeatures2* features) {
     next_features2(device, features);
-    if (asked == nullptr || !asked->pretence.no_features) return;
+    if (asked == nullptr) return;
+    for_each_in_chain(features->pNext, [](VkBaseOutStructure* s) {
+        if (s->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV ||
+            asked->pretence.workgroup_matrices.empty())
+            return;
+        auto& matrices = *reinterpret_cast<VkPhysicalDeviceCooperativeMatrix2FeaturesNV*>(s);
+        matrices.cooperativeMatrixWorkgroupScope = matrices.cooperativeMatrixFlexibleDimensions =
+            matrices.cooperativeMatrixTensorAddressing = VK_TRUE;
+    });
+    if (!asked->pretence.no_features) return;
     features->features = {};
     for_each_in_chain(features->pNext, [](VkBaseOutStructure* s) {
         if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES) {
@@ -109,6 +125,27 @@ void VKAPI_CALL get_features2(VkPhysicalDevice device, VkPhysicalDeviceFeatures2
             FAIL("get_features2 in pretended_device.cpp does not know structure type " << s->sType);
         }
     });
+}
+
+VkResult VKAPI_CALL get_flexible_dimensions(VkPhysicalDevice device, uint32_t* count,
+                                            VkCooperativeMatrixFlexibleDimensionsPropertiesNV* properties) {
+    if (asked == nullptr || asked->pretence.workgroup_matrices.empty())
+        return next_flexible_dimensions(device, count, properties);
+    const std::vector<uint32_t>& invocations = asked->pretence.workgroup_matrices;
+    if (properties == nullptr) {
+        *count = static_cast<uint32_t>(invocations.size());
+        return VK_SUCCESS;
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        VkCooperativeMatrixFlexibleDimensionsPropertiesNV& p = properties[i];
+        p.MGranularity = p.NGranularity = p.KGranularity = 8;
+        p.AType = p.BType = VK_COMPONENT_TYPE_FLOAT16_KHR;
+        p.CType = p.ResultType = VK_COMPONENT_TYPE_FLOAT32_KHR;
+        p.saturatingAccumulation = VK_FALSE;
+        p.scope = VK_SCOPE_WORKGROUP_KHR;
+        p.workgroupInvocations = invocations[i];
+    }
+    return VK_SUCCESS;
 }
 
 VkResult VKAPI_CALL create_compute_pipelines(VkDevice device, VkPipelineCache cache, uint32_t count,
@@ -156,6 +193,8 @@ PFN_vkVoidFunction VKAPI_CALL get_instance_proc_addr(VkInstance instance, const 
     if (is("vkGetPhysicalDeviceProperties")) return wrap(found, next_properties, &get_properties);
     if (is("vkGetPhysicalDeviceProperties2")) return wrap(found, next_properties2, &get_properties2);
     if (is("vkGetPhysicalDeviceFeatures2")) return wrap(found, next_features2, &get_features2);
+    if (is("vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV"))
+        return wrap(found, next_flexible_dimensions, &get_flexible_dimensions);
     return found;
 }
 
@@ -184,8 +223,13 @@ vkattn::HostDevice PretendedDevice::host(const vkattn::Features& enabled) const 
 }
 
 vkattn::Result<std::unique_ptr<vkattn::Engine>> PretendedDevice::create_engine(const vkattn::Features& enabled) const {
+    return create_engine(enabled, test_compiler());
+}
+
+vkattn::Result<std::unique_ptr<vkattn::Engine>> PretendedDevice::create_engine(
+    const vkattn::Features& enabled, const vkattn::ShaderCompiler* compiler) const {
     vkattn::EngineOptions options;
-    options.compiler = test_compiler();
+    options.compiler = compiler;
     return vkattn::Engine::create(host(enabled), options);
 }
 

@@ -19,8 +19,12 @@ struct Pretence {
     std::optional<VkDriverId> driver_id;
     std::optional<uint32_t> subgroup_size, min_subgroup_size, max_subgroup_size;
     std::optional<uint32_t> storage_buffers;  // that a stage binds
-    bool no_features = false;                 // nothing that Vulkan does not guarantee, subgroup operations included
-    bool guaranteed_limits = false;           // those that size dispatches, memory and ranges are Vulkan's least
+    // It offers matrices of workgroups of these many invocations, multiples of 8 up to max_workgroup_matrix_dim, and takes 1024 bytes of
+    // shared memory for them. What is compiled for it must not ask the real device for them.
+    std::vector<uint32_t> workgroup_matrices;
+    uint32_t max_workgroup_matrix_dim = 8;
+    bool no_features = false;        // nothing that Vulkan does not guarantee, subgroup operations included
+    bool guaranteed_limits = false;  // those that size dispatches, memory and ranges are Vulkan's least
 };
 
 // What vkCreateComputePipelines was asked for.
@@ -43,6 +47,8 @@ class PretendedDevice {
     std::unique_ptr<vkattn::Engine> make_engine() const { return make_engine(requirements().features); }
     std::unique_ptr<vkattn::Engine> make_engine(const vkattn::Features& enabled) const;
     vkattn::Result<std::unique_ptr<vkattn::Engine>> create_engine(const vkattn::Features& enabled) const;
+    vkattn::Result<std::unique_ptr<vkattn::Engine>> create_engine(const vkattn::Features& enabled,
+                                                                  const vkattn::ShaderCompiler* compiler) const;
 
     // Of all engines here so far.
     const std::vector<AskedPipeline>& pipelines() const;

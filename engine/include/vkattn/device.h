@@ -45,9 +45,11 @@ struct Features {
     bool scalar_subgroup = false;  // basic, shuffle and arithmetic operations in compute (a property; may be left out)
     bool cooperative_matrix = false;   // Path::khr: cooperativeMatrix, vulkanMemoryModel and shaderFloat16
     bool cooperative_matrix2 = false;  // Path::nv: reductions, conversions and per-element operations on them
-    bool matrix_bf16 = false;          // and of bf16: shaderBFloat16Type, shaderBFloat16CooperativeMatrix
-    bool preserve_nan_f32 = false;     // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
-    bool debug_utils = false;          // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
+    bool workgroup_matrices =
+        false;  // Path::nv on matrices of a whole workgroup, with flexible dimensions and tensor addressing
+    bool matrix_bf16 = false;       // and of bf16: shaderBFloat16Type, shaderBFloat16CooperativeMatrix
+    bool preserve_nan_f32 = false;  // shaderSignedZeroInfNanPreserveFloat32 (a property, nothing to enable)
+    bool debug_utils = false;       // VK_EXT_debug_utils is enabled on the instance: a label per dispatch
 };
 
 // What is offered and enabled, and without what it builds upon nothing: matrices need full subgroups, for instance. Properties
@@ -60,14 +62,24 @@ struct MatrixShape {
     ElementType type = ElementType::f16;
 };
 
+// What matrices that a whole workgroup of `invocations` multiplies may be: m, n and k are multiples of these. a and b of `type`,
+// accumulated in f32. (VkCooperativeMatrixFlexibleDimensionsPropertiesNV)
+struct WorkgroupMatrices {
+    uint32_t m = 0, n = 0, k = 0, invocations = 0;
+    ElementType type = ElementType::f16;
+};
+
 // What a host should enable on this physical device. `extensions` are device extensions not yet core in its API version.
 struct Requirements {
     Features features;
     bool literal_matrix_sizes = false;  // the driver does not take the sizes of matrices as specialization constants
     bool matrices_usable = true;        // no known bug of the driver stands against cooperative matrices
     std::vector<const char*> extensions;
-    std::vector<MatrixShape> matrix_shapes;  // the device's, as far as Path::khr can use them
-    std::vector<std::string> reasons;        // "address flavour: bufferDeviceAddress is not offered" ...
+    std::vector<MatrixShape> matrix_shapes;             // the device's, as far as Path::khr can use them
+    std::vector<WorkgroupMatrices> workgroup_matrices;  // as far as Path::nv can use them; empty without the feature
+    uint32_t max_workgroup_matrix_dim = 0;              // of their m, n and k
+    uint32_t workgroup_matrix_shared_bytes = 0;         // of shared memory that they take for themselves
+    std::vector<std::string> reasons;                   // "address flavour: bufferDeviceAddress is not offered" ...
 };
 Result<Requirements> requirements(VkInstance instance, PFN_vkGetInstanceProcAddr get_instance_proc_addr,
                                   VkPhysicalDevice physical_device);

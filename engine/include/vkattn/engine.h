@@ -70,6 +70,9 @@ struct Capabilities {
     uint32_t min_subgroup_size = 0, max_subgroup_size = 0;  // powers of two that a pipeline can require; 0: none can be
     uint32_t max_workgroup_subgroups = 0;                   // of a required size
     std::vector<MatrixShape> matrix_shapes;                 // that Path::khr can use; empty where it is not enabled
+    std::vector<WorkgroupMatrices> workgroup_matrices;      // that Path::nv can use; empty where they are not enabled
+    uint32_t max_workgroup_matrix_dim = 0;                  // of their m, n and k
+    uint32_t workgroup_matrix_shared_bytes = 0;             // of shared memory that they take for themselves
     uint32_t max_shared_bytes = 0;
     uint32_t max_invocations = 0;
     uint32_t max_workgroups = 0;

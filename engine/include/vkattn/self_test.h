@@ -1,11 +1,11 @@
 // A start-up self-test for hosts that want it: does this driver compute attention right, and if not, what must be left out? Tiny cases
 // on every rung of a ladder of paths are held against reference_attention; the host submits.
 //
-// The ladder: nv, khr (matrix units), scalar with subgroup operations, scalar without, and the last one through descriptors only; rungs
+// The ladder: nv with matrices of workgroups, nv, khr (matrix units), scalar with subgroup operations, scalar without, and the last one through descriptors only; rungs
 // that need what the host has not enabled are left out. A rung's cases: causal in f32 at D 64, a causal window within documents in f16
 // at D 40, soft-capped in bf16 at D 24 (matrix units take no f32, and bf16 only where the device has it), four heads on two, each with
 // 1, 7, 16 and 33 queries x 1, 16, 40 and 70 keys; with subgroup operations also 1 query as the decode kernel takes it; all of that
-// through descriptors and, where enabled, device addresses. 392 cases with everything enabled, 48 with nothing.
+// through descriptors and, where enabled, device addresses. 456 cases with everything enabled, 48 with nothing.
 //
 // A case is right when each of its rows is within the tolerance of docs/design.md, "Semantics", with eight times its allowance for f32
 // arithmetic: Vulkan asks less precision of exp2 and division than the CPU has on which that tolerance rests. vkattn-conformance holds

@@ -39,6 +39,8 @@ struct KernelSizes {
     uint32_t step_keys = 0;
     uint32_t threads_x = 0, micro_rows = 0, micro_cols = 0;
     uint32_t matrix_m = 0, matrix_n = 0, matrix_k = 0;
+    bool workgroup_matrices =
+        false;  // of nv: a matrix is held by the workgroup instead of a subgroup; then matrix_m is tile_rows
 
     auto operator<=>(const KernelSizes&) const = default;
 };

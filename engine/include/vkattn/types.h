@@ -11,7 +11,8 @@ constexpr uint32_t element_bytes(ElementType type) { return type == ElementType:
 
 // Which kernel family computes. `automatic` chooses and reports why; an explicit request never falls back silently.
 // khr: matrix units by VK_KHR_cooperative_matrix, for q, k and v of one 16-bit type. Weights are rounded to that type (docs/design.md).
-// nv: the same with softmax in registers by VK_NV_cooperative_matrix2, on request only.
+// nv: the same with softmax in registers by VK_NV_cooperative_matrix2, on request only; where the device has them enabled
+// (Features::workgroup_matrices), on matrices that a whole workgroup holds, loaded by tensor addressing.
 enum class Path : uint8_t { automatic, scalar, khr, nv };
 
 // How the kernel learns which keys to visit (design.md, section 4).
