@@ -239,15 +239,18 @@ void add_tune(CLI::App& app, Action& action) {
     command->add_option("--budget", o.budget_s, "Seconds for everything, compiling included [60]")
         ->check(CLI::Number)
         ->type_name("SECONDS");
-    command
-        ->add_option("--random", o.random,
-                     "Size of a problem's made-up tensors; may be repeated [prefill and decoding, D 64 and 128, f16 "
-                     "and f32]")
-        ->type_name("BxHxLxD | BxHqxHkvxLqxLkvxD")
-        ->allow_extra_args(false);
-    add_type_option(*command, o.type, "Type of --random's tensors [f32]");
-    command->add_option("--mask", o.text.mask, "With --random: which pairs attend [true]")->type_name("TEXT");
-    command->add_option("--score", o.text.score, "With --random: how a score changes [score]")->type_name("TEXT");
+    CLI::Option* random =
+        command
+            ->add_option(
+                "--random", o.random,
+                "Size of a problem's made-up tensors; may be repeated [prefill and decoding, D 64 and 128, f16 "
+                "and f32]")
+            ->type_name("BxHxLxD | BxHqxHkvxLqxLkvxD")
+            ->allow_extra_args(false);
+    // The usual problems have texts and types of their own.
+    add_type_option(*command, o.type, "Type of --random's tensors [f32]")->needs(random);
+    command->add_option("--mask", o.text.mask, "Which pairs attend [true]")->type_name("TEXT")->needs(random);
+    command->add_option("--score", o.text.score, "How a score changes [score]")->type_name("TEXT")->needs(random);
     add_param_option(*command, o.text.params, "A scalar that a text names; may be repeated");
     command->add_option("--in", o.in, "safetensors file with the tables that the texts name")->type_name("F");
     add_device_option(*command, o.device);

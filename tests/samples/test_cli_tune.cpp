@@ -57,7 +57,7 @@ TuningTable table_for(const Engine& engine, uint32_t step_keys) {
 
 TEST_SUITE("cli") {
 
-    TEST_CASE("tune: within its budget, into a table that run uses") {
+    TEST_CASE("tune: what it finds goes into a table that run uses") {
         const TemporaryFolder folder;
         const std::string table = (folder / "tuned.txt").string(), json = (folder / "figures.json").string();
         const std::vector<std::string> tune = {"tune",     "--device", "cpu",     "--random", "1x2x130x16",
@@ -91,6 +91,17 @@ TEST_SUITE("cli") {
         const Printed other =
             run_tested_program(folder, {"run", "--device", "cpu", "--random", "1x2x130x24", "--tuning", table});
         CHECK(has(other.out, "tuning    the table has nothing for this problem"));
+    }
+
+    TEST_CASE("tune: texts and a type without a problem are refused") {
+        const TemporaryFolder folder;
+        const std::pair<std::string, std::string> given[] = {
+            {"--mask", "causal()"}, {"--score", "score * 2"}, {"--type", "f16"}};
+        for (const auto& option : given) {
+            const Printed printed = run_tested_program(folder, {"tune", option.first, option.second});
+            CHECK_MESSAGE(printed.exit_code == 2, printed.command);
+            CHECK_MESSAGE(has(printed.err, option.first + " requires --random"), printed.err);
+        }
     }
 
     TEST_CASE("tune: a table that cannot be written is told before the search, with what could be") {
