@@ -21,10 +21,11 @@ struct Limits {
 
 // Accumulators take at most a quarter of the 256 registers that an invocation can have; on Intel, where an invocation has 128 and the
 // matrices of a multiplication take more of them the fewer share them, 8 or 16. lavapipe compiles in time that grows with the square of
-// what is unrolled.
-Limits limits_of(const Capabilities& capabilities, uint32_t lanes) {
+// what is unrolled. Few queries are what splits of the keys are for, and with them 64 rows of 16 lanes spill (ledger T12).
+Limits limits_of(const Capabilities& capabilities, const Problem& problem, uint32_t lanes) {
     if (capabilities.software) return {16, 32, 64, 32, 16};
-    if (capabilities.device.vendor_id == vendor_intel) return {lanes, 8, 256, 64, 32};
+    const bool may_split = problem.splits > 1 || problem.max_shape.q_len <= 64;
+    if (capabilities.device.vendor_id == vendor_intel) return {lanes, 8, 256, lanes > 8 && may_split ? 32u : 64u, 32};
     return {64, 32, std::max(128u, 4 * lanes), 64, 32};
 }
 
@@ -70,7 +71,7 @@ std::vector<MatrixShape> shapes_of(const Capabilities& capabilities, ElementType
 // Fills in the sizes for choice.matrix and choice.lanes, in workgroups of at most `invocations`. Errors: why not, in words.
 Status choose_sizes(const Capabilities& capabilities, const Problem& problem, uint32_t invocations, Choice& choice) {
     const MatrixShape& shape = choice.matrix;
-    const Limits limits = limits_of(capabilities, choice.lanes);
+    const Limits limits = limits_of(capabilities, problem, choice.lanes);
     // Dv is split over as many subgroups as keep their part in registers; rows take the rest of the workgroup, as far as shared
     // memory goes; then the split what is left.
     const auto q_len = static_cast<uint32_t>(std::max(problem.max_shape.q_len, 1));
@@ -254,7 +255,8 @@ Status tune_matrix(const Capabilities& capabilities, const Problem& problem, Pat
         return refuse("the device has no matrices of " + std::string(to_string(problem.q_type)) +
                       (path == Path::nv ? " whose results have a factor's shape" : ""));
 
-    uint32_t invocations = std::min(limits_of(capabilities, choice.lanes).invocations, capabilities.max_invocations);
+    uint32_t invocations =
+        std::min(limits_of(capabilities, problem, choice.lanes).invocations, capabilities.max_invocations);
     if (choice.subgroup_size != 0)
         invocations = std::min(invocations, capabilities.max_workgroup_subgroups * choice.lanes);
     if (!std::has_single_bit(choice.lanes) || choice.lanes > invocations)
