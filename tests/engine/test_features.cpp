@@ -23,7 +23,7 @@ Features features_of(uint32_t bits) {
 
 uint32_t bits_of(const Features& features) {
     uint32_t bits = 0;
-    for (uint32_t i = 0; i < n_fields; i++) bits |= (features.*fields[i] ? 1u : 0u) << i;
+    for (const auto field : fields) bits = 2 * bits + (features.*field ? 1u : 0u);
     return bits;
 }
 
